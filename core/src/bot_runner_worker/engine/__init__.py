@@ -1,0 +1,5 @@
+"""The Docker Engine behind its API: the only package that imports aiodocker and maps its errors."""
+
+from bot_runner_worker.engine.client import Engine, EngineError
+
+__all__ = ["Engine", "EngineError"]

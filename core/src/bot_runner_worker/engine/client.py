@@ -1,0 +1,210 @@
+"""One connection to a Docker Engine: calls have time limits, streams are closed, errors are mapped."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiodocker
+import aiohttp
+
+from bot_runner_worker.errors import Code, Unavailable
+
+API_TIMEOUT = 60.0
+"""Seconds that an ordinary call may take; the Engine answers most within milliseconds."""
+
+_CONNECTION_ERROR = 900  # aiodocker's own status for "cannot connect"
+
+
+class EngineError(Exception):
+    """The Engine answered with an error.
+
+    Args:
+        status: HTTP status; 0 for an error inside a stream.
+        message: The Engine's words. They may quote the request: redact before showing.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{message} (status {status})")
+        self.status = status
+        self.message = message
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the object is gone."""
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        """Whether a name is taken, or the object's state does not allow the call."""
+        return self.status == 409
+
+
+class Engine:
+    """A Docker Engine; use it as an asynchronous context manager.
+
+    aiodocker is the transport. Its object layer is left aside where it lacks what is needed here: limits on
+    builds, container updates, closing of streams that are left early.
+
+    Args:
+        address: ``unix:///var/run/docker.sock``, ``tcp://host:2375`` …
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._docker: aiodocker.Docker | None = None
+        self._connecting = asyncio.Lock()
+
+    async def __aenter__(self) -> "Engine":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._docker is not None:
+            await self._docker.close()
+            self._docker = None
+
+    async def _client(self) -> aiodocker.Docker:
+        if self._docker is None:
+            try:
+                self._docker = aiodocker.Docker(
+                    self.address,
+                    timeout=aiohttp.ClientTimeout(total=API_TIMEOUT, connect=10),
+                )
+            except ValueError as error:
+                raise self._unavailable(str(error)) from error
+        if self._docker.api_version == "auto":
+            # aiodocker would ask once for each of the first concurrent calls.
+            async with self._connecting:
+                await self._docker._check_version()
+        return self._docker
+
+    def _unavailable(self, reason: str) -> Unavailable:
+        return Unavailable(
+            Code.ENGINE_UNAVAILABLE,
+            f"The Docker Engine at {self.address} does not answer.",
+            hint="Try again later; the operator finds out more with bot-runner-worker doctor.",
+            details={"reason": reason[:500]},
+        )
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = API_TIMEOUT,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request and hand out its response, closed in any case when the block is left.
+
+        Args:
+            method: HTTP method.
+            path: Path below the API version, such as ``containers/create``.
+            params: Query parameters; ``None`` values are left out.
+            data: Body: bytes or an asynchronous iterator of bytes.
+            headers: Further headers.
+            seconds: Time limit of the whole exchange; ``None`` for a stream that the caller bounds.
+
+        Raises:
+            EngineError: If the Engine answers with an error.
+            Unavailable: ``ENGINE_UNAVAILABLE`` if it does not answer.
+        """
+        query = {name: _text(value) for name, value in (params or {}).items() if value is not None}
+        try:
+            client = await self._client()
+            response = await client._do_query(
+                path,
+                method,
+                params=query,
+                data=data,
+                headers=dict(headers or {}),
+                timeout=aiohttp.ClientTimeout(total=seconds, connect=10),
+            )
+        except aiodocker.DockerError as error:
+            if error.status == _CONNECTION_ERROR:
+                raise self._unavailable(error.message) from error
+            raise EngineError(error.status, error.message) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable(f"{type(error).__name__}: {error}") from error
+        try:
+            yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unavailable(f"{type(error).__name__}: {error}") from error
+        finally:
+            # release() would keep a half-read stream open, and 100 of them block the whole client.
+            response.close() if not response.content.at_eof() else response.release()
+
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        seconds: float = API_TIMEOUT,
+    ) -> Any:
+        """Send a request with an optional JSON body and return the JSON answer, ``None`` for an empty one.
+
+        See :meth:`request` for the arguments and errors.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        async with self.request(method, path, params=params, data=data, seconds=seconds) as response:
+            text = await response.read()
+        return json.loads(text) if text else None
+
+    async def stream_json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        max_line: int = 1024 * 1024,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the JSON objects of a stream (build, pull, events), one a line.
+
+        The stream has no time limit of its own: bound it with :func:`asyncio.timeout`. Leaving the iteration
+        closes the connection, which ends a classic build within a second. Use
+        :func:`contextlib.aclosing` so that it does not wait for the garbage collector.
+
+        Args:
+            max_line: A line longer than this many bytes is dropped.
+        """
+        async with self.request(
+            method, path, params=params, data=data, headers=headers, seconds=None
+        ) as response:
+            buffer = bytearray()
+            skipping = False
+            async for chunk in response.content.iter_any():
+                buffer += chunk
+                *lines, rest = bytes(buffer).split(b"\n")
+                buffer = bytearray(rest)
+                for line in lines:
+                    if skipping:
+                        skipping = False
+                    elif line.strip():
+                        yield json.loads(line)
+                if len(buffer) > max_line:
+                    buffer.clear()
+                    skipping = True
+            if buffer.strip() and not skipping:
+                yield json.loads(buffer)
+
+    async def version(self) -> dict[str, Any]:
+        """The Engine's answer to ``GET /version``."""
+        answer: dict[str, Any] = await self.json("GET", "version", seconds=10)
+        return answer
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)

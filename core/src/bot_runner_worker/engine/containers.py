@@ -1,0 +1,115 @@
+"""Containers: the API calls that the runner needs, and nothing of what a bot is."""
+
+import io
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+from bot_runner_worker.engine.client import Engine, EngineError
+from bot_runner_worker.runtime.options import Files
+
+
+async def create(engine: Engine, name: str, config: Mapping[str, Any]) -> str:
+    """Create a container and return its id. A name that is taken is an :class:`EngineError` 409."""
+    answer = await engine.json("POST", "containers/create", params={"name": name}, body=config)
+    return str(answer["Id"])
+
+
+async def put_files(engine: Engine, container: str, files: Files) -> None:
+    """Put files into a container that need not run."""
+    async with engine.request(
+        "PUT",
+        f"containers/{container}/archive",
+        params={"path": "/", "noOverwriteDirNonDir": True},
+        data=_tar(files),
+        headers={"Content-Type": "application/x-tar"},
+    ):
+        pass
+
+
+def _tar(files: Files) -> bytes:
+    root = files.root.strip("/")
+    parts = root.split("/")
+    folders = {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+    for path in files.content:
+        steps = path.split("/")[:-1]
+        folders |= {f"{root}/" + "/".join(steps[:depth]) for depth in range(1, len(steps) + 1)}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for folder in sorted(folders):
+            member = tarfile.TarInfo(folder)
+            member.type = tarfile.DIRTYPE
+            member.mode = 0o755
+            # Folders above the root belong to the image and keep their owner.
+            if folder == root or folder.startswith(f"{root}/"):
+                member.uid = member.gid = files.owner
+            tar.addfile(member)
+        for path, content in sorted(files.content.items()):
+            member = tarfile.TarInfo(f"{root}/{path}")
+            member.size = len(content)
+            member.mode = 0o644
+            member.uid = member.gid = files.owner
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+async def start(engine: Engine, container: str) -> None:
+    """Start a container."""
+    await engine.json("POST", f"containers/{container}/start")
+
+
+async def stop(engine: Engine, container: str, grace_seconds: int) -> None:
+    """Stop a container: SIGTERM, then SIGKILL after the grace time. One that is gone is fine."""
+    try:
+        await engine.json(
+            "POST",
+            f"containers/{container}/stop",
+            params={"t": grace_seconds},
+            seconds=grace_seconds + 60,
+        )
+    except EngineError as error:
+        if not error.not_found:
+            raise
+
+
+async def set_restart_policy(engine: Engine, container: str, policy: Mapping[str, Any]) -> None:
+    """Change the restart policy of a container, running or not."""
+    await engine.json("POST", f"containers/{container}/update", body={"RestartPolicy": dict(policy)})
+
+
+async def rename(engine: Engine, container: str, name: str) -> None:
+    """Give a container another name."""
+    await engine.json("POST", f"containers/{container}/rename", params={"name": name})
+
+
+async def remove(engine: Engine, container: str) -> None:
+    """Remove a container with its anonymous volumes, running or not. One that is gone is fine."""
+    try:
+        await engine.json("DELETE", f"containers/{container}", params={"force": True, "v": True})
+    except EngineError as error:
+        # 409: somebody else is removing it at this moment.
+        if not (error.not_found or error.conflict):
+            raise
+
+
+async def inspect(engine: Engine, container: str) -> dict[str, Any] | None:
+    """The Engine's description of a container, or ``None``."""
+    try:
+        answer: dict[str, Any] = await engine.json("GET", f"containers/{container}/json")
+    except EngineError as error:
+        if error.not_found:
+            return None
+        raise
+    return answer
+
+
+async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """All containers, running or not, that carry all these labels."""
+    wanted = [f"{name}={value}" for name, value in labels.items()]
+    answer: list[dict[str, Any]] = await engine.json(
+        "GET", "containers/json", params={"all": True, "filters": {"label": wanted}}
+    )
+    # The filter splits at the first "=" only since some releases: check the exact values again.
+    return [
+        each for each in answer if all(each["Labels"].get(name) == value for name, value in labels.items())
+    ]

@@ -1,0 +1,117 @@
+"""Every error that leaves the worker.
+
+The tree::
+
+    BotRunnerError            code, message, hint, details, stage
+    ├── Rejected              the request cannot be served; trying again will not help
+    ├── Unavailable           our side is at fault; the orchestrator tries again
+    └── OperatorError         the worker's own set-up is wrong; it does not start
+        ├── SettingsError
+        └── PluginError
+
+A :class:`Rejected` ends its task with the custom status ``rejected``: it is not retried and costs the worker
+no reputation. An :class:`Unavailable` ends it as a failure with ``TRANSIENT_ERROR``.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class Code(StrEnum):
+    """Stable error codes that clients may switch on. Plugins may use further ones of the same form."""
+
+    MISSING_REQUIRED_FIELD = "MISSING_REQUIRED_FIELD"
+    INVALID_FIELD = "INVALID_FIELD"
+    UNKNOWN_FIELD = "UNKNOWN_FIELD"
+    INVALID_USER_ID = "INVALID_USER_ID"
+    INVALID_BOT_ID = "INVALID_BOT_ID"
+    INVALID_DEPLOYMENT_MODE = "INVALID_DEPLOYMENT_MODE"
+    MISSING_SOURCE = "MISSING_SOURCE"
+    CONFLICTING_SOURCES = "CONFLICTING_SOURCES"
+    INVALID_PATH = "INVALID_PATH"
+    INVALID_ENTRYPOINT = "INVALID_ENTRYPOINT"
+    INVALID_REQUIREMENT = "INVALID_REQUIREMENT"
+    INVALID_ENVIRONMENT = "INVALID_ENVIRONMENT"
+    INVALID_LIMIT = "INVALID_LIMIT"
+    LIMIT_TOO_HIGH = "LIMIT_TOO_HIGH"
+    CONTEXT_TOO_LARGE = "CONTEXT_TOO_LARGE"
+    BUILD_FAILED = "BUILD_FAILED"
+    BUILD_TIMED_OUT = "BUILD_TIMED_OUT"
+    IMAGE_NOT_FOUND = "IMAGE_NOT_FOUND"
+    START_FAILED = "START_FAILED"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    BOT_ALREADY_RUNNING = "BOT_ALREADY_RUNNING"
+    BOT_NOT_FOUND = "BOT_NOT_FOUND"
+    BOT_EXPIRED = "BOT_EXPIRED"
+    OPTION_REFUSED = "OPTION_REFUSED"
+    PLUGIN_FAILED = "PLUGIN_FAILED"
+    ENGINE_UNAVAILABLE = "ENGINE_UNAVAILABLE"
+    ENGINE_FAILED = "ENGINE_FAILED"
+    BASE_IMAGE_UNAVAILABLE = "BASE_IMAGE_UNAVAILABLE"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+class BotRunnerError(Exception):
+    """Base of all errors of the worker.
+
+    Args:
+        code: Stable upper-case identifier, see :class:`Code`.
+        message: One sentence that says what is wrong, in the user's terms.
+        hint: One sentence that says what to do about it.
+        details: Data for programs (field names, allowed values, the end of a build log).
+        stage: Where it happened: ``request``, ``prepare``, ``resolve``, ``options``, ``start`` …
+            Filled in by the main path when left out.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        details: Mapping[str, Any] | None = None,
+        stage: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.code = str(code)
+        self.message = message
+        self.hint = hint
+        self.details = dict(details or {})
+        self.stage = stage
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as clients see it: ``{code, message, hint, details, stage}``."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "details": self.details,
+            "stage": self.stage,
+        }
+
+
+class Rejected(BotRunnerError):
+    """The request cannot be served, and trying again will not help."""
+
+
+class Unavailable(BotRunnerError):
+    """Our side is at fault (Engine down, registry 5xx, network): trying again may help."""
+
+
+class OperatorError(BotRunnerError):
+    """The worker's own set-up is wrong."""
+
+
+class SettingsError(OperatorError):
+    """A setting is missing or has a wrong value."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__("INVALID_SETTINGS", message, hint=hint, stage="settings")
+
+
+class PluginError(OperatorError):
+    """A plugin cannot be loaded or breaks the contract of :mod:`bot_runner_worker.plugin`."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__("INVALID_PLUGIN", message, hint=hint, stage="plugins")

@@ -1,0 +1,1 @@
+"""From source code to an image: build contexts, the content-addressed image store, the base image."""

@@ -1,0 +1,233 @@
+"""Build contexts: a tar with a Dockerfile at a known path, and nothing else.
+
+Code is never unpacked on the worker's disk. A context is written member by member into a normalised tar
+(owner and times zeroed, modes 0644 or 0755), and named by a digest of its content that does not depend on the
+order in which the members came.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+import tempfile
+import unicodedata
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import IO, Self
+
+from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.quantities import format_size
+
+_CHUNK = 256 * 1024
+_IN_MEMORY = 1024 * 1024
+_MAX_PATH = 1024
+_MAX_NAME = 255
+MAX_FILES = 20_000
+
+
+def checked_path(path: str, *, code: str = Code.INVALID_PATH) -> str:
+    """Check that ``path`` names a file inside a folder, on any file system.
+
+    Args:
+        path: A relative POSIX path, such as ``handlers/start.py``.
+        code: Code of the error.
+
+    Returns:
+        The path in normal form: no ``.`` parts, no doubled slashes, Unicode NFC.
+
+    Raises:
+        Rejected: If it is empty, absolute, leads upwards, is too long or holds control characters or
+            backslashes.
+    """
+    hint = "Use relative paths with forward slashes, such as bot.py or handlers/start.py."
+
+    def reject(reason: str) -> Rejected:
+        shown = path[:80].encode("unicode_escape").decode()
+        return Rejected(code, f"The path {shown!r} {reason}.", hint=hint, details={"path": shown})
+
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise reject("is not valid Unicode") from None
+    if any(ord(char) < 32 or ord(char) == 127 for char in path) or "\\" in path:
+        raise reject("holds control characters or backslashes")
+    if path.startswith("/") or (len(path) > 1 and path[1] == ":"):
+        raise reject("is absolute")
+    parts = [part for part in unicodedata.normalize("NFC", path).split("/") if part not in ("", ".")]
+    if not parts or path.endswith("/"):
+        raise reject("names no file")
+    if ".." in parts:
+        raise reject("leads out of the bot's folder")
+    if len(path.encode()) > _MAX_PATH or any(len(part.encode()) > _MAX_NAME for part in parts):
+        raise reject("is too long")
+    return "/".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """A finished build context.
+
+    Args:
+        tar: File with the tar; deleted with :meth:`close`.
+        size: Size of the tar in bytes.
+        digest: Hex SHA-256 of the content, independent of order and times.
+        dockerfile: Path of the Dockerfile inside the tar.
+        shared: Whether tenants may share the image: only for Dockerfiles that a plugin generated itself, with
+            nothing in the context that belongs to one tenant.
+        notes: What the bot's author should know about the context, shown in the result of the start.
+    """
+
+    tar: IO[bytes]
+    size: int
+    digest: str
+    dockerfile: str
+    shared: bool = False
+    notes: tuple[str, ...] = ()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The tar in pieces, from its start."""
+        self.tar.seek(0)
+        while chunk := self.tar.read(_CHUNK):
+            yield chunk
+
+    def close(self) -> None:
+        """Delete the tar."""
+        self.tar.close()
+
+
+@dataclass(slots=True)
+class BuildContextWriter:
+    """Writes a build context; use it as a context manager, so that a failure leaves no file behind.
+
+    Args:
+        max_size: Largest sum of file sizes in bytes.
+        max_files: Largest number of files.
+    """
+
+    max_size: int
+    max_files: int = MAX_FILES
+    _spool: IO[bytes] = field(init=False)
+    _tar: tarfile.TarFile = field(init=False)
+    _entries: dict[str, tuple[str, int, str]] = field(init=False, default_factory=dict)
+    _folders: set[str] = field(init=False, default_factory=set)
+    _total: int = field(init=False, default=0)
+    _finished: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="bot-runner-context-")  # noqa: SIM115
+        # GNU format: Engines take a tar whose first entry has a PAX header for a plain Dockerfile.
+        self._tar = tarfile.open(fileobj=self._spool, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._finished:
+            self._spool.close()
+
+    @property
+    def paths(self) -> Iterable[str]:
+        """Paths of the files added so far."""
+        return [path for path, _, _ in self._entries.values()]
+
+    def add(self, path: str, content: bytes | str, *, executable: bool = False) -> None:
+        """Add a file whose content is at hand.
+
+        Args:
+            path: Relative POSIX path, see :func:`checked_path`.
+            content: Its bytes, or text to be written as UTF-8.
+            executable: Whether its mode is 0755 instead of 0644.
+
+        Raises:
+            Rejected: ``INVALID_PATH`` or ``CONTEXT_TOO_LARGE``.
+        """
+        data = content.encode() if isinstance(content, str) else content
+        self.add_stream(path, io.BytesIO(data), len(data), executable=executable)
+
+    def add_stream(self, path: str, source: IO[bytes], size: int, *, executable: bool = False) -> None:
+        """Add a file from a stream, without holding it in memory.
+
+        Args:
+            path: Relative POSIX path, see :func:`checked_path`.
+            source: Where exactly ``size`` bytes can be read.
+            size: The file's size in bytes.
+            executable: Whether its mode is 0755 instead of 0644.
+
+        Raises:
+            Rejected: ``INVALID_PATH`` or ``CONTEXT_TOO_LARGE``.
+        """
+        name = checked_path(path)
+        self._claim(name)
+        self._total += size
+        if self._total > self.max_size:
+            raise Rejected(
+                Code.CONTEXT_TOO_LARGE,
+                f"The bot's files are larger than {format_size(self.max_size)} in all.",
+                hint="Leave out what the bot does not need, or ask the operator to raise MAX_CONTEXT_SIZE.",
+                details={"limit_bytes": self.max_size},
+            )
+        member = tarfile.TarInfo(name)
+        member.size = size
+        member.mode = 0o755 if executable else 0o644
+        hashing = _HashingReader(source)
+        self._tar.addfile(member, hashing)
+        self._entries[name.casefold()] = (name, member.mode, hashing.hexdigest())
+
+    def _claim(self, name: str) -> None:
+        key = name.casefold()
+        parents = [str(parent) for parent in PurePosixPath(key).parents][:-1]
+        if key in self._entries or key in self._folders or any(parent in self._entries for parent in parents):
+            raise Rejected(
+                Code.INVALID_PATH,
+                f"The path {name!r} is there twice, or is a file and a folder at once.",
+                hint="Give each file a path of its own; upper and lower case do not make a difference.",
+                details={"path": name},
+            )
+        if len(self._entries) >= self.max_files:
+            raise Rejected(
+                Code.CONTEXT_TOO_LARGE,
+                f"The bot has more than {self.max_files} files.",
+                hint="Leave out what the bot does not need.",
+                details={"limit_files": self.max_files},
+            )
+        self._folders.update(parents)
+
+    def finish(
+        self, dockerfile: str = "Dockerfile", *, shared: bool = False, notes: Iterable[str] = ()
+    ) -> BuildContext:
+        """Close the tar and name its content; see :class:`BuildContext` for the arguments.
+
+        Raises:
+            ValueError: If there is no file at ``dockerfile``.
+        """
+        if dockerfile.casefold() not in self._entries:
+            raise ValueError(f"the build context holds no {dockerfile}")
+        self._tar.close()
+        self._finished = True
+        listing = json.dumps([dockerfile, sorted(self._entries.values())], ensure_ascii=True)
+        return BuildContext(
+            tar=self._spool,
+            size=self._spool.tell(),
+            digest=hashlib.sha256(listing.encode()).hexdigest(),
+            dockerfile=dockerfile,
+            shared=shared,
+            notes=tuple(notes),
+        )
+
+
+class _HashingReader(io.RawIOBase):
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        self._hash.update(data)
+        return data
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()

@@ -1,0 +1,23 @@
+"""An image that is ready on the Engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is ready on the Engine.
+
+    Args:
+        id: Content id, ``sha256:…``: what the container is created from.
+        reference: What people call it, such as ``python:3.12-slim``; shown in results.
+        labels: The image's labels.
+        volumes: Paths that the image declares as volumes.
+        environment: The image's own variables.
+    """
+
+    id: str
+    reference: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,62 @@
+"""Logging: one handler on the root logger, and no secret of a running task in any line or traceback."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from bot_runner_worker.redaction import Redactor
+from bot_runner_worker.settings import Settings
+
+# Not a context variable: a secret may turn up in a line that a library logs from a task of its own.
+_active: set[Redactor] = set()
+
+
+@contextmanager
+def hide_secrets(redactor: Redactor) -> Iterator[None]:
+    """Blank out these secrets in each log line while the block runs."""
+    _active.add(redactor)
+    try:
+        yield
+    finally:
+        _active.discard(redactor)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        for redactor in tuple(_active):
+            text = redactor.text(text)
+        return text
+
+
+class _JsonFormatter(_Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return record.message
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(
+            {
+                "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+                "level": record.levelname,
+                "logger": record.name,
+                "message": super().format(record),
+            },
+            ensure_ascii=False,
+        )
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Log to standard error as the settings say; the SDK's own handlers are replaced."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonFormatter()
+        if settings.log_format == "json"
+        else _Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
+    # aiohttp logs each access and aiodocker each call: too much below warnings.
+    for name in ("aiohttp", "aiodocker", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)

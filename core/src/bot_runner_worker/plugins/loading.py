@@ -1,0 +1,222 @@
+"""Loading plugins from entry points: a broken one is reported and left out, and the worker goes on.
+
+(``pluggy`` has a loader of its own, but without a guard: one plugin that fails to import would end it.)
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any
+
+import pluggy
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from bot_runner_worker.errors import PluginError
+from bot_runner_worker.hookspecs import PROJECT, HookSpecs
+from bot_runner_worker.plugins.sources import DeploymentSource, SourceCatalogue
+
+CORE_DISTRIBUTION = "bot-runner-worker"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginReport:
+    """What became of one plugin.
+
+    Args:
+        name: Its entry point's name.
+        distribution: The distribution that it comes from.
+        version: That distribution's version.
+        status: ``loaded``, ``disabled`` or ``refused``.
+        problem: Why it was refused.
+        hint: What to do about it.
+        sources: ``mode/source`` pairs that it offers.
+        hooks: Names of the hooks that it implements.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: str
+    problem: str = ""
+    hint: str = ""
+    sources: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugins:
+    """The result of :func:`load`: the plugin manager, what is on offer, and a report for each plugin."""
+
+    manager: pluggy.PluginManager
+    catalogue: SourceCatalogue
+    reports: tuple[PluginReport, ...] = field(default=())
+
+
+def load(
+    *,
+    core: object,
+    disabled: Iterable[str] = (),
+    strict: bool = False,
+    found: Iterable[EntryPoint] | None = None,
+) -> LoadedPlugins:
+    """Load all plugins of the entry-point group ``bot_runner_worker``.
+
+    Args:
+        core: The core's own hook implementations, tried last.
+        disabled: Names of plugins to leave out.
+        strict: Raise at the first problem instead of leaving the plugin out.
+        found: Entry points to use instead of the installed ones.
+
+    Raises:
+        PluginError: Only if ``strict``.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(HookSpecs)
+    manager.register(core, name="core")
+    catalogue = SourceCatalogue()
+    disabled = set(disabled)
+    reports = []
+    for entry in _unique(entry_points(group=PROJECT) if found is None else found):
+        distribution = entry.dist.name if entry.dist else "unknown"
+        release = entry.dist.version if entry.dist else ""
+        if entry.name in disabled:
+            reports.append(PluginReport(entry.name, distribution, release, "disabled"))
+            continue
+        try:
+            _register(manager, catalogue, entry)
+        except PluginError as error:
+            if strict:
+                raise
+            reports.append(
+                PluginReport(entry.name, distribution, release, "refused", error.message, error.hint)
+            )
+            continue
+        plugin = manager.get_plugin(entry.name)
+        reports.append(
+            PluginReport(
+                entry.name,
+                distribution,
+                release,
+                "loaded",
+                sources=tuple(f"{source.mode}/{source.name}" for source in catalogue.of_plugin(entry.name)),
+                hooks=tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or [])),
+            )
+        )
+    return LoadedPlugins(manager, catalogue, tuple(reports))
+
+
+def _unique(found: Iterable[EntryPoint]) -> Iterator[EntryPoint]:
+    # An editable install beside a wheel lists the same entry point twice.
+    seen = set()
+    for entry in sorted(found, key=lambda each: each.name):
+        if (entry.name, entry.value) not in seen:
+            seen.add((entry.name, entry.value))
+            yield entry
+
+
+def _register(manager: pluggy.PluginManager, catalogue: SourceCatalogue, entry: EntryPoint) -> None:
+    _check_fence(entry)
+    try:
+        plugin = entry.load()
+    # A plugin may raise anything at all while it is imported, SystemExit included.
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"The plugin {entry.name} cannot be imported: {type(error).__name__}: {error}",
+            hint=f"Reinstall or remove the distribution {_distribution(entry)}.",
+        ) from error
+    if manager.get_plugin(entry.name) is not None:
+        raise PluginError(
+            f"Two plugins are named {entry.name}.", hint="Uninstall one of them, or rename its entry point."
+        )
+    _check_no_coroutines(entry.name, plugin)
+    try:
+        manager.register(plugin, name=entry.name)
+        _check_known_hooks(entry.name, plugin)
+        for source in _sources(manager, entry.name, plugin):
+            catalogue.add(entry.name, source)
+    except PluginError:
+        _unregister(manager, catalogue, entry.name)
+        raise
+    except (Exception, SystemExit) as error:
+        _unregister(manager, catalogue, entry.name)
+        raise PluginError(
+            f"The plugin {entry.name} does not fit the hooks: {error}",
+            hint="Compare its functions with bot_runner_worker.hookspecs.",
+        ) from error
+
+
+def _unregister(manager: pluggy.PluginManager, catalogue: SourceCatalogue, name: str) -> None:
+    catalogue.remove(name)
+    if manager.get_plugin(name) is not None:
+        manager.unregister(name=name)
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value
+
+
+def _check_fence(entry: EntryPoint) -> None:
+    """Check the plugin's own ``bot-runner-worker>=x,<y`` against the running core.
+
+    pip checks it when it installs; a later upgrade of the core alone goes unnoticed.
+    """
+    for text in (entry.dist.requires or []) if entry.dist else []:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if canonicalize_name(requirement.name) != CORE_DISTRIBUTION:
+            continue
+        try:
+            running = version(CORE_DISTRIBUTION)
+        except PackageNotFoundError:
+            return
+        if not requirement.specifier.contains(running, prereleases=True):
+            raise PluginError(
+                f"The plugin {entry.name} needs {requirement}, but this is {CORE_DISTRIBUTION} {running}.",
+                hint=f"Install a release of {_distribution(entry)} that fits.",
+            )
+
+
+def _implementations(plugin: object) -> Iterator[tuple[str, Any]]:
+    for name in dir(plugin):
+        function = getattr(plugin, name, None)
+        if inspect.isroutine(function) and getattr(function, f"{PROJECT}_impl", None):
+            yield name, function
+
+
+def _check_no_coroutines(name: str, plugin: object) -> None:
+    for hook, function in _implementations(plugin):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise PluginError(
+                f"The plugin {name} implements {hook} with 'async def'.",
+                hint="Use a plain 'def' that returns None at once if the request is not the plugin's, or "
+                "else the coroutine of a second function.",
+            )
+
+
+def _check_known_hooks(name: str, plugin: object) -> None:
+    known = {hook for hook in dir(HookSpecs) if not hook.startswith("_")}
+    for hook, _ in _implementations(plugin):
+        if hook not in known:
+            raise PluginError(
+                f"The plugin {name} implements a hook {hook}, which does not exist.",
+                hint=f"Hooks: {', '.join(sorted(known))}.",
+            )
+
+
+def _sources(manager: pluggy.PluginManager, name: str, plugin: object) -> list[DeploymentSource]:
+    others = [each for each in manager.get_plugins() if each is not plugin]
+    caller = manager.subset_hook_caller("deployment_sources", remove_plugins=others)
+    sources: list[DeploymentSource] = []
+    for offered in caller():
+        if not isinstance(offered, list) or not all(isinstance(each, DeploymentSource) for each in offered):
+            raise PluginError(
+                f"The plugin {name} returns something else than a list of DeploymentSource from "
+                "deployment_sources.",
+                hint="Return a list, empty if the plugin offers no mode.",
+            )
+        sources.extend(offered)
+    return sources

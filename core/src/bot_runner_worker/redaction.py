@@ -1,0 +1,85 @@
+"""One choke point that takes secrets out of everything that leaves the worker."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from pydantic import BaseModel, SecretStr
+
+MASK = "***"
+_SHORTEST = 5  # "1", "true" or "prod" are no secrets, and blanking them out would make messages unreadable
+
+
+class Redactor:
+    """Blanks out known secret values, in any of the forms in which they tend to turn up.
+
+    Args:
+        secrets: The literal values.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._needles: set[str] = set()
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Learn further secrets."""
+        for secret in secrets:
+            # A secret of several lines may be printed line by line.
+            for part in {secret, *secret.splitlines()}:
+                if len(part.strip()) >= _SHORTEST:
+                    self._needles |= {
+                        part,
+                        quote(part, safe=""),
+                        quote_plus(part),
+                        base64.b64encode(part.encode(errors="replace")).decode(),
+                        part.encode("unicode_escape").decode(),
+                    }
+
+    def text(self, text: str) -> str:
+        """``text`` with each secret replaced by ``***``."""
+        for needle in sorted(self._needles, key=len, reverse=True):
+            if needle in text:
+                text = text.replace(needle, MASK)
+        return text
+
+    def data(self, value: Any) -> Any:
+        """JSON-like data with each secret blanked out in all its texts, keys included."""
+        if not self._needles:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.data(key): self.data(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.data(item) for item in value]
+        return value
+
+
+def secrets_of(params: Any) -> set[str]:
+    """The secret values in a task's raw params: environment values and whatever is named like a secret."""
+    found: set[str] = set()
+    if isinstance(params, Mapping):
+        for key, value in params.items():
+            name = str(key).lower()
+            if name == "env_vars" and isinstance(value, Mapping):
+                found |= {text for text in value.values() if isinstance(text, str)}
+            elif isinstance(value, str) and any(
+                word in name for word in ("password", "token", "secret", "auth")
+            ):
+                found.add(value)
+            else:
+                found |= secrets_of(value)
+    return found
+
+
+def secrets_of_model(model: BaseModel) -> set[str]:
+    """The values of a model's :class:`~pydantic.SecretStr` fields, nested models included."""
+    found: set[str] = set()
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, SecretStr):
+            found.add(value.get_secret_value())
+        elif isinstance(value, BaseModel):
+            found |= secrets_of_model(value)
+    return found

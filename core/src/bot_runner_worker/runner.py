@@ -1,0 +1,89 @@
+"""One runner: the settings, plugins and Engine put together, with its tasks by name.
+
+The orchestrator's worker and the command ``bot-runner-worker task`` both run tasks through it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Self
+
+from bot_runner_worker.engine import Engine
+from bot_runner_worker.images.store import ImageStore
+from bot_runner_worker.logs import hide_secrets
+from bot_runner_worker.plugins import core as core_plugin
+from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.plugins.loading import load
+from bot_runner_worker.redaction import Redactor, secrets_of
+from bot_runner_worker.results import Result
+from bot_runner_worker.runtime.docker_engine import DockerRuntime
+from bot_runner_worker.settings import Settings
+from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.manage_bots import BotManager
+from bot_runner_worker.tasks.outcome import Outcome, outcome_of
+from bot_runner_worker.tasks.progress import Progress, Report
+from bot_runner_worker.tasks.start_bot import BotStarter
+
+Task = Callable[[Mapping[str, Any], Progress], Awaitable[Result]]
+
+
+class Runner:
+    """A runner; use it as an asynchronous context manager.
+
+    Args:
+        settings: The operator's settings.
+        plugins: Loaded plugins; by default, those that are installed.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins | None = None) -> None:
+        self.settings = settings
+        self.plugins = plugins or load_plugins(settings)
+        self.engine = Engine(settings.docker_host)
+        self.runtime = DockerRuntime(self.engine, settings)
+        admission = Admission(self.runtime, settings.max_bots_per_user)
+        images = ImageStore(self.engine, settings)
+        starter = BotStarter(settings, self.plugins, images, self.runtime, admission)
+        self.manager = BotManager(settings, self.plugins, self.runtime, admission)
+        self.tasks: dict[str, Task] = {
+            "start_bot": starter.start,
+            "stop_bot": _without_progress(self.manager.stop),
+            "restart_bot": _without_progress(self.manager.restart),
+            "get_logs": _without_progress(self.manager.logs),
+            "list_bots": _without_progress(self.manager.list_bots),
+            "check_status": _without_progress(self.manager.status),
+        }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.close()
+
+    async def run_task(self, name: str, params: Any, report: Report) -> Outcome:
+        """Run a task.
+
+        Args:
+            name: One of :attr:`tasks`.
+            params: Its raw params.
+            report: Told of progress.
+
+        Returns:
+            The outcome, without any of the secrets in the params.
+        """
+        redactor = Redactor(secrets_of(params))
+        with hide_secrets(redactor):
+            return await outcome_of(lambda: self.tasks[name](params, Progress(report, redactor)), redactor)
+
+
+def load_plugins(settings: Settings) -> Plugins:
+    """Load the installed plugins as the settings say.
+
+    Raises:
+        PluginError: If one cannot be loaded and ``PLUGINS_STRICT`` is set.
+    """
+    return Plugins(load(core=core_plugin, disabled=settings.plugins_disabled, strict=settings.plugins_strict))
+
+
+def _without_progress(work: Callable[[Mapping[str, Any]], Awaitable[Result]]) -> Task:
+    def task(params: Mapping[str, Any], _progress: Progress) -> Awaitable[Result]:
+        return work(params)
+
+    return task

@@ -1,0 +1,83 @@
+"""The container create call of a bot: what the plugins proposed, inside what the core imposes."""
+
+from typing import Any
+
+from bot_runner_worker import identity
+from bot_runner_worker.results import timestamp
+from bot_runner_worker.runtime.spec import BotSpec
+from bot_runner_worker.settings import Settings
+
+RUNNING_POLICY = {"Name": "on-failure", "MaximumRetryCount": 5}
+"""A bot that should run: the Engine restarts it with growing delays, and gives it up after five failures."""
+
+STOPPED_POLICY = {"Name": "no"}
+"""A bot that should not run. The policy is the one part of a container that can be changed later and is kept
+by the Engine, so it doubles as the record of what is wanted."""
+
+_VOLUME_SIZE = 64 * 1024 * 1024
+
+
+def container_config(spec: BotSpec, settings: Settings) -> dict[str, Any]:
+    """Body of ``POST /containers/create`` (Docker API v1.41).
+
+    The core's part comes last and wins: no capabilities, no new privileges, limits that are never 0 (which
+    the Engine takes for "unlimited"), no mounts, devices or ports, the bots' network, our labels over the
+    image's.
+    """
+    options = spec.options
+    tmpfs = dict.fromkeys(spec.image.volumes, _VOLUME_SIZE) | dict(options.tmpfs)
+    config: dict[str, Any] = {
+        "Image": spec.image.id,
+        "Env": [f"{name}={value}" for name, value in {**options.environment, **spec.environment}.items()],
+        "Labels": {**_neutral_labels(spec), **options.labels, **_labels(spec, settings)},
+        # The image's health check would run forever and its result is not used.
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM",
+        "StopTimeout": settings.stop_grace_seconds,
+        "HostConfig": {
+            "Init": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges:true"],
+            "Memory": spec.limits.memory,
+            "MemorySwap": spec.limits.memory,
+            "NanoCpus": int(spec.limits.cpu * 1_000_000_000),
+            "PidsLimit": spec.limits.pids,
+            "NetworkMode": settings.docker_network,
+            "IpcMode": "private",
+            "RestartPolicy": RUNNING_POLICY,
+            "LogConfig": {
+                "Type": "json-file",
+                "Config": {"max-size": str(settings.container_log_limit // 2), "max-file": "2"},
+            },
+            # A volume of the image would be a directory without any limit on the host.
+            "Tmpfs": {path: f"rw,nosuid,nodev,size={size}" for path, size in tmpfs.items()},
+        },
+    }
+    if options.entrypoint is not None:
+        config["Entrypoint"] = list(options.entrypoint)
+    if options.command is not None:
+        config["Cmd"] = list(options.command)
+    if options.working_dir is not None:
+        config["WorkingDir"] = options.working_dir
+    if options.user is not None:
+        config["User"] = options.user
+    return config
+
+
+def _labels(spec: BotSpec, settings: Settings) -> dict[str, str]:
+    return {
+        **spec.bot.labels(settings.runner_namespace),
+        identity.ROLE: "bot",
+        identity.MODE: spec.mode,
+        identity.SOURCE: spec.source,
+        identity.IMAGE_REFERENCE: spec.image.reference,
+        identity.REQUEST_DIGEST: spec.request_digest,
+        identity.SPEC_DIGEST: spec.digest(),
+        identity.STARTED_AT: timestamp(spec.started_at),
+        identity.EXPIRES_AT: timestamp(spec.expires_at),
+    }
+
+
+def _neutral_labels(spec: BotSpec) -> dict[str, str]:
+    # Labels of an image reach its containers: one that posed as the runner's would be believed.
+    return {name: "" for name in spec.image.labels if name.startswith(identity.LABEL_PREFIX)}

@@ -1,0 +1,233 @@
+"""Bots as containers of one Docker Engine."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks
+from bot_runner_worker.errors import Code, Rejected, Unavailable
+from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
+from bot_runner_worker.runtime.container_config import RUNNING_POLICY, STOPPED_POLICY, container_config
+from bot_runner_worker.runtime.log_pages import page_of, position_of
+from bot_runner_worker.runtime.protocol import LogPage
+from bot_runner_worker.runtime.records import record_of_inspection, record_of_row
+from bot_runner_worker.runtime.spec import BotRecord, BotSpec
+from bot_runner_worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+NEXT = "-next"
+"""Suffix of the name of a container that is about to replace another."""
+
+MAX_LOG_BYTES = 512 * 1024
+
+
+class DockerRuntime:
+    """Implements :class:`bot_runner_worker.runtime.protocol.BotRuntime`.
+
+    Args:
+        engine: The Engine.
+        settings: Namespace, network, limits.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+
+    async def find(self, bot: BotKey) -> BotRecord | None:
+        name = bot.container_name(self._settings.runner_namespace)
+        container = await containers.inspect(self._engine, name)
+        if container is None:
+            # A worker that was killed while it replaced the bot may have left the new one unnamed.
+            container = await containers.inspect(self._engine, name + NEXT)
+        if container is None or not self._owns(container["Config"]["Labels"] or {}, bot):
+            return None
+        return record_of_inspection(container)
+
+    def _owns(self, labels: dict[str, str], bot: BotKey) -> bool:
+        return all(labels.get(name) == value for name, value in self._labels(bot).items())
+
+    def _labels(self, bot: BotKey | None = None) -> dict[str, str]:
+        namespace = self._settings.runner_namespace
+        return {ROLE: "bot", **(bot.labels(namespace) if bot else {NAMESPACE: namespace})}
+
+    async def list_bots(self, user_id: str | None = None) -> list[BotRecord]:
+        wanted = self._labels() | ({USER_ID: user_id} if user_id is not None else {})
+        records: dict[BotKey, BotRecord] = {}
+        for row in await containers.list_by_labels(self._engine, wanted):
+            if BOT_ID not in row["Labels"]:
+                continue
+            record = record_of_row(row) or await self._inspected(row["Id"])
+            if record is None:
+                continue
+            known = records.get(record.bot)
+            # While a bot is being replaced there are two containers; the one without a suffix is the bot.
+            if known is None or known.name.endswith(NEXT):
+                records[record.bot] = record
+        return sorted(records.values(), key=lambda each: (each.started_at, each.bot.bot_id))
+
+    async def _inspected(self, container_id: str) -> BotRecord | None:
+        container = await containers.inspect(self._engine, container_id)
+        return record_of_inspection(container) if container else None
+
+    async def launch(self, spec: BotSpec, replacing: BotRecord | None = None) -> BotRecord:
+        name = spec.bot.container_name(self._settings.runner_namespace)
+        async with self._created(spec, name + NEXT) as container_id:
+            try:
+                if replacing is not None and replacing.status.is_live:
+                    await self._halt(replacing)
+                await self._start(container_id)
+            except BaseException:
+                await asyncio.shield(self._undo(container_id, replacing))
+                raise
+        # From here on the new bot runs: what is left is tidying up, which must not be interrupted.
+        return await asyncio.shield(self._take_over(container_id, name, replacing))
+
+    @asynccontextmanager
+    async def _created(self, spec: BotSpec, name: str) -> AsyncIterator[str]:
+        """A container with its files in place, removed again if the block fails or is cancelled."""
+        await self._ensure_network()
+        try:
+            container_id = await self._create(spec, name)
+        except asyncio.CancelledError:
+            # The Engine may have created it all the same.
+            await asyncio.shield(containers.remove(self._engine, name))
+            raise
+        try:
+            for files in spec.options.files:
+                await containers.put_files(self._engine, container_id, files)
+            yield container_id
+        except BaseException:
+            await asyncio.shield(containers.remove(self._engine, container_id))
+            raise
+
+    async def _create(self, spec: BotSpec, name: str) -> str:
+        config = container_config(spec, self._settings)
+        try:
+            try:
+                return await containers.create(self._engine, name, config)
+            except EngineError as error:
+                if not error.conflict:
+                    raise
+                # Left behind by a worker that was killed: bots are started under a lock of their own.
+                await containers.remove(self._engine, name)
+                return await containers.create(self._engine, name, config)
+        except EngineError as error:
+            raise _start_failed(error) from error
+
+    async def _ensure_network(self) -> None:
+        name = self._settings.docker_network
+        if await networks.inspect(self._engine, name) is None:
+            try:
+                await networks.create_bridge(
+                    self._engine,
+                    name,
+                    labels={NAMESPACE: self._settings.runner_namespace, ROLE: "network"},
+                    options={"com.docker.network.bridge.enable_icc": "false"},
+                )
+            except EngineError as error:
+                raise Unavailable(
+                    Code.ENGINE_FAILED,
+                    f"The bots' network {name} cannot be created.",
+                    hint="This is for the operator: see bot-runner-worker doctor.",
+                    details={"reason": error.message[:500]},
+                ) from error
+
+    async def _start(self, container_id: str) -> None:
+        try:
+            await containers.start(self._engine, container_id)
+        except EngineError as error:
+            raise _start_failed(error) from error
+
+    async def _take_over(self, container_id: str, name: str, replaced: BotRecord | None) -> BotRecord:
+        if replaced is not None:
+            await containers.remove(self._engine, replaced.id)
+        await containers.rename(self._engine, container_id, name)
+        record = await self._inspected(container_id)
+        if record is None:
+            raise Unavailable(
+                Code.ENGINE_FAILED, "The bot was gone right after it was started.", hint="Try again."
+            )
+        return record
+
+    async def _halt(self, record: BotRecord) -> None:
+        # First the policy, then the stop: a worker that dies in between leaves a bot that stays stopped.
+        try:
+            await containers.set_restart_policy(self._engine, record.id, STOPPED_POLICY)
+        except EngineError as error:
+            if not error.not_found:
+                raise
+        await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
+
+    async def _undo(self, container_id: str, replaced: BotRecord | None) -> None:
+        # In this order: two bots with one Telegram token must never run at once.
+        await containers.remove(self._engine, container_id)
+        if replaced is not None and replaced.status.is_live:
+            await self._bring_back(replaced)
+
+    async def _bring_back(self, record: BotRecord) -> None:
+        try:
+            await containers.set_restart_policy(self._engine, record.id, RUNNING_POLICY)
+            await containers.start(self._engine, record.id)
+        except (EngineError, Unavailable):
+            logger.exception("the replaced bot %s could not be brought back", record.name)
+
+    async def restart(self, record: BotRecord) -> BotRecord:
+        await self._ensure_network()
+        if record.status.is_live:
+            await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
+        try:
+            await containers.set_restart_policy(self._engine, record.id, RUNNING_POLICY)
+            await containers.start(self._engine, record.id)
+        except EngineError as error:
+            raise _start_failed(error) from error
+        return await self._inspected(record.id) or record
+
+    async def stop(self, record: BotRecord) -> None:
+        await self._halt(record)
+
+    async def remove(self, record: BotRecord) -> None:
+        await containers.remove(self._engine, record.id)
+
+    async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
+        position = position_of(since)
+        try:
+            # One line more than asked for tells whether there are older ones.
+            output = await logs.read(
+                self._engine, record.id, tail=lines + 1, since=position, max_bytes=8 * MAX_LOG_BYTES
+            )
+        except EngineError as error:
+            if not error.not_found:
+                raise
+            output = []
+        return page_of(output, lines=lines, since=since, max_bytes=MAX_LOG_BYTES)
+
+    async def remove_all(self, *, keep_images: bool = False) -> int:
+        mine: dict[str, Any] = {NAMESPACE: self._settings.runner_namespace}
+        found = await containers.list_by_labels(self._engine, mine)
+        for row in found:
+            await containers.remove(self._engine, row["Id"])
+        for network in await networks.list_by_labels(self._engine, mine):
+            await networks.remove(self._engine, network["Id"])
+        for image in [] if keep_images else await images.list_by_labels(self._engine, mine):
+            for reference in image.get("RepoTags") or []:
+                await images.remove(self._engine, reference)
+        return sum(row["Labels"].get(ROLE) == "bot" for row in found)
+
+
+def _start_failed(error: EngineError) -> Rejected:
+    message = error.message
+    hint = "The Engine's words are in details.reason."
+    if "executable file not found" in message or "no such file or directory" in message:
+        hint = "The command or entrypoint does not exist in the image; check its name."
+    elif "permission denied" in message:
+        hint = "The entrypoint is not executable; set its mode to 755 or call it through its interpreter."
+    return Rejected(
+        Code.START_FAILED,
+        "The bot's container could not be started.",
+        hint=hint,
+        details={"reason": message[:1000]},
+        stage="start",
+    )

@@ -1,0 +1,154 @@
+"""A bot as it should run: everything that the runtime needs to know, and nothing about how it came about."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.identity import BotKey
+from bot_runner_worker.images.image import Image
+from bot_runner_worker.requests import ResourceLimits
+from bot_runner_worker.results import BotStatus
+from bot_runner_worker.runtime.options import ContainerOptions
+from bot_runner_worker.settings import MIB, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a bot may use.
+
+    Args:
+        memory: Bytes, without swap.
+        cpu: Cores.
+        pids: Processes and threads.
+    """
+
+    memory: int
+    cpu: float
+    pids: int
+
+
+def effective_limits(wanted: ResourceLimits, settings: Settings) -> Limits:
+    """The operator's limits, lowered where the request says so.
+
+    Raises:
+        Rejected: ``LIMIT_TOO_HIGH`` if the request asks for more than the operator's settings allow.
+    """
+    memory_mb = settings.container_memory_limit // MIB
+    ceilings: dict[str, float] = {
+        "memory_mb": memory_mb,
+        "cpu_cores": settings.container_cpu_limit,
+        "pids": settings.container_pids_limit,
+    }
+    for name, ceiling in ceilings.items():
+        value = getattr(wanted, name)
+        if value is not None and value > ceiling:
+            raise Rejected(
+                Code.LIMIT_TOO_HIGH,
+                f"resource_limits.{name} is {value}, but bots may have {ceiling} at most here.",
+                hint=f"Ask for {ceiling} or less, or leave {name} out.",
+                details={"field": f"resource_limits.{name}", "limit": ceiling},
+                stage="request",
+            )
+    return Limits(
+        memory=settings.container_memory_limit if wanted.memory_mb is None else wanted.memory_mb * MIB,
+        cpu=settings.container_cpu_limit if wanted.cpu_cores is None else wanted.cpu_cores,
+        pids=settings.container_pids_limit if wanted.pids is None else wanted.pids,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BotSpec:
+    """A bot as it should run.
+
+    Args:
+        bot: Whose it is.
+        mode: Deployment mode.
+        source: Source inside the mode.
+        image: What it runs from.
+        options: The plugins' options, merged.
+        environment: The request's variables; they win over the options' and the image's.
+        limits: Memory, CPU and processes.
+        request_digest: Names the request, so that the same one delivered twice is recognised.
+        started_at: Now.
+        expires_at: When it will be stopped.
+    """
+
+    bot: BotKey
+    mode: str
+    source: str
+    image: Image
+    options: ContainerOptions
+    environment: Mapping[str, str]
+    limits: Limits
+    request_digest: str
+    started_at: datetime
+    expires_at: datetime
+
+    def digest(self) -> str:
+        """Hex SHA-256 of all that makes a difference to the running bot."""
+        options = self.options
+        return digest_of(
+            {
+                "image": self.image.id,
+                "command": options.command,
+                "entrypoint": options.entrypoint,
+                "environment": {**options.environment, **self.environment},
+                "working_dir": options.working_dir,
+                "user": options.user,
+                "files": [files.digest() for files in options.files],
+                "labels": dict(options.labels),
+                "tmpfs": dict(options.tmpfs),
+                "limits": [self.limits.memory, self.limits.cpu, self.limits.pids],
+            }
+        )
+
+
+def digest_of(data: Any) -> str:
+    """Hex SHA-256 of JSON-like data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class BotRecord:
+    """A bot as the runtime finds it.
+
+    Args:
+        bot: Whose it is.
+        status: Where it is in its life.
+        id: The container's id.
+        name: The container's name.
+        mode: Deployment mode.
+        source: Source inside the mode.
+        image: Reference that it was started from.
+        request_digest: See :class:`BotSpec`.
+        spec_digest: See :meth:`BotSpec.digest`.
+        started_at: When it was deployed.
+        expires_at: When it will be stopped.
+        finished_at: When it ended, if it did.
+        exit_code: With which code it last ended, if it did.
+        oom_killed: Whether it ran out of memory.
+        restart_count: How often it was restarted after a failure.
+        reason: Why it is not running, in words.
+    """
+
+    bot: BotKey
+    status: BotStatus
+    id: str
+    name: str
+    mode: str
+    source: str
+    image: str
+    request_digest: str
+    spec_digest: str
+    started_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    restart_count: int = 0
+    reason: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -1,0 +1,152 @@
+"""The worker's settings, from the environment or a ``.env`` file in the working directory.
+
+The first nine carry the names and defaults of the seed document; the table in the README lists all of them,
+and a test holds it against this module.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+from uuid import uuid4
+
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bot_runner_worker.errors import SettingsError
+from bot_runner_worker.quantities import Size
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """One installation's settings; each field is read from the variable of its upper-case name."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    orchestrator_url: str = Field("http://localhost:8000", description="URL of the Avtomatika orchestrator")
+    worker_token: SecretStr = Field(description="Token that the worker shows to the orchestrator")
+    worker_id: str = Field(
+        default_factory=lambda: f"bot-runner-{uuid4().hex[:12]}",
+        pattern=r"^[A-Za-z0-9_.-]{1,128}$",
+        description="Unique id of this worker",
+    )
+    worker_type: str = Field(
+        "bot-runner", pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="Type that the worker registers with"
+    )
+    max_bots_per_user: PositiveInt = Field(3, description="Bots that one user may have running")
+    bot_max_runtime_hours: float = Field(
+        24, gt=0, le=24 * 365, description="A bot is stopped after this many hours"
+    )
+    docker_network: str = Field(
+        "avtomatika_bot_network",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,100}$",
+        description="Name of the bots' network",
+    )
+    container_memory_limit: Size = Field(
+        256 * MIB, ge=16 * MIB, description="Memory limit of a bot, without swap"
+    )
+    container_cpu_limit: float = Field(0.5, ge=0.01, le=1024, description="CPU limit of a bot, in cores")
+
+    runner_namespace: str = Field(
+        "default",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$",
+        description="Names this installation: two namespaces on one Engine never see each other's bots",
+    )
+    docker_host: str = Field("unix:///var/run/docker.sock", description="Address of the Docker Engine")
+    container_pids_limit: int = Field(
+        128, ge=8, le=100_000, description="Processes and threads that a bot may have"
+    )
+    container_log_limit: Size = Field(
+        10 * MIB, ge=MIB, description="Log that is kept of a bot, in two halves that rotate"
+    )
+    stop_grace_seconds: int = Field(10, ge=0, le=300, description="Time from SIGTERM to SIGKILL")
+    retention_hours: float = Field(
+        24, ge=0, description="Stopped, crashed and expired bots stay readable for this long"
+    )
+    max_concurrent_tasks: PositiveInt = Field(16, description="Tasks that this worker takes at once")
+    base_image: str = Field(
+        "python:3.12-slim", description="Image that bots without a Dockerfile are built on"
+    )
+    package_index_url: str | None = Field(
+        None, description="Python package index for builds and bots, instead of PyPI"
+    )
+    ca_bundle: Path | None = Field(
+        None, description="File with CA certificates that builds and bots trust besides their own"
+    )
+    http_proxy: str | None = Field(None, description="Proxy for plain HTTP of builds and bots")
+    https_proxy: str | None = Field(None, description="Proxy for HTTPS of builds and bots")
+    no_proxy: str | None = Field(None, description="Hosts that builds and bots reach without the proxy")
+    build_memory_limit: Size = Field(1024 * MIB, ge=64 * MIB, description="Memory limit of a build")
+    build_cpu_limit: float = Field(1.0, ge=0.01, le=1024, description="CPU limit of a build, in cores")
+    build_timeout_seconds: int = Field(
+        600, ge=1, le=86_400, description="A build is given up after that long"
+    )
+    max_context_size: Size = Field(
+        256 * MIB, ge=MIB, description="Largest build context, or set of files, of one bot"
+    )
+    plugins_disabled: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="Installed plugins that are left out, separated by commas"
+    )
+    plugins_strict: bool = Field(
+        False, description="Refuse to start when a plugin cannot be loaded, instead of leaving it out"
+    )
+    log_level: str = Field(
+        "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe messages to log"
+    )
+    log_format: str = Field("text", pattern=r"^(text|json)$", description="How log lines are written")
+
+    @field_validator("plugins_disabled", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return frozenset(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _readable_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is not a file")
+        return value
+
+    @field_validator("orchestrator_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the settings.
+
+        Args:
+            overrides: Values that win over the environment, by field name.
+
+        Raises:
+            SettingsError: With one line that names each variable that is missing or wrong.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError(_one_line(error)) from None
+
+    @classmethod
+    def load_without_token(cls) -> Self:
+        """Settings for commands that talk to the Engine only and need no ``WORKER_TOKEN``."""
+        try:
+            return cls.load()
+        except SettingsError:
+            return cls.load(worker_token=SecretStr("unused"))
+
+
+def _one_line(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        if problem["type"] == "missing":
+            problems.append(f"{name} is not set")
+        else:
+            problems.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(problems)

@@ -1,0 +1,166 @@
+"""The tasks about bots that are there already: stop, restart, logs, list, status."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.events import BotEvent, EventType
+from bot_runner_worker.identity import BotKey
+from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.requests import CheckStatus, GetLogs, ListBots, RestartBot, StopBot, parse
+from bot_runner_worker.results import BotList, BotRow, Logs, Started, StatusReport, Stopped, timestamp
+from bot_runner_worker.runtime.protocol import BotRuntime
+from bot_runner_worker.runtime.spec import BotRecord
+from bot_runner_worker.settings import Settings
+from bot_runner_worker.tasks.admission import Admission
+
+
+class BotManager:
+    """Everything but starting.
+
+    Args:
+        settings: Namespace and limits.
+        plugins: Told of events.
+        runtime: Where bots run.
+        admission: Serialises the work on each bot.
+    """
+
+    def __init__(
+        self, settings: Settings, plugins: Plugins, runtime: BotRuntime, admission: Admission
+    ) -> None:
+        self._settings = settings
+        self._plugins = plugins
+        self._runtime = runtime
+        self._admission = admission
+
+    async def stop(self, params: Mapping[str, Any]) -> Stopped:
+        """Serve ``stop_bot``: the bot is stopped and stays readable; a bot that is not there is no error."""
+        bot = parse(StopBot, params).bot
+        async with self._admission.exclusively(bot):
+            record = await self._runtime.find(bot)
+            if record is None:
+                return Stopped("not_found", bot.container_name(self._settings.runner_namespace))
+            if record.status.is_live:
+                await self._runtime.stop(record)
+                await self._tell(EventType.STOPPED, record)
+        return Stopped("stopped", record.name)
+
+    async def restart(self, params: Mapping[str, Any]) -> Started:
+        """Serve ``restart_bot``: the same container again; its deadline does not move.
+
+        Raises:
+            Rejected: ``BOT_NOT_FOUND``, ``BOT_EXPIRED`` or ``QUOTA_EXCEEDED``.
+        """
+        bot = parse(RestartBot, params).bot
+        async with self._admission.exclusively(bot):
+            record = await self._existing(bot)
+            if record.expires_at <= datetime.now(UTC):
+                raise Rejected(
+                    Code.BOT_EXPIRED,
+                    f"The time of the bot {bot.bot_id} was over at {timestamp(record.expires_at)}.",
+                    hint="Start it again to give it a new deadline.",
+                    stage="start",
+                )
+            async with self._admission.place_for(bot):
+                restarted = await self._runtime.restart(record)
+        await self._tell(EventType.STARTED, restarted)
+        return Started(
+            status="started",
+            container_id=restarted.id,
+            container_name=restarted.name,
+            started_at=timestamp(restarted.started_at),
+            expires_at=timestamp(restarted.expires_at),
+            image=restarted.image,
+            mode=restarted.mode,
+        )
+
+    async def logs(self, params: Mapping[str, Any]) -> Logs:
+        """Serve ``get_logs``.
+
+        Raises:
+            Rejected: ``BOT_NOT_FOUND``.
+        """
+        request = parse(GetLogs, params)
+        record = await self._existing(request.bot)
+        page = await self._runtime.logs(record, lines=request.lines, since=request.since)
+        return Logs("ok", page.text, record.status, page.truncated, page.next_since)
+
+    async def list_bots(self, params: Mapping[str, Any]) -> BotList:
+        """Serve ``list_bots``."""
+        records = await self._runtime.list_bots(parse(ListBots, params).user_id)
+        rows = [
+            BotRow(
+                bot_id=record.bot.bot_id,
+                status=record.status,
+                container_id=record.id,
+                container_name=record.name,
+                started_at=timestamp(record.started_at),
+                expires_at=timestamp(record.expires_at),
+                mode=record.mode,
+            )
+            for record in records
+        ]
+        return BotList(rows, len(rows), self._settings.max_bots_per_user)
+
+    async def status(self, params: Mapping[str, Any]) -> StatusReport:
+        """Serve ``check_status``; a bot that is not there is no error."""
+        bot = parse(CheckStatus, params).bot
+        record = await self._runtime.find(bot)
+        if record is None:
+            return StatusReport(exists=False, bot_id=bot.bot_id)
+        return StatusReport(
+            exists=True,
+            bot_id=bot.bot_id,
+            status=record.status,
+            container_id=record.id,
+            container_name=record.name,
+            started_at=timestamp(record.started_at),
+            expires_at=timestamp(record.expires_at),
+            mode=record.mode,
+            image=record.image,
+            exit_code=record.exit_code,
+            oom_killed=record.oom_killed,
+            restart_count=record.restart_count,
+            reason=record.reason,
+        )
+
+    async def expire(self, now: datetime) -> None:
+        """Stop the bots whose time is over, and remove those that have been readable for long enough."""
+        for record in await self._runtime.list_bots():
+            if record.status.is_live and record.expires_at <= now:
+                await self._expire_one(record.bot, now)
+            elif record.finished_at is not None:
+                age = (now - record.finished_at).total_seconds()
+                if age > self._settings.retention_hours * 3600:
+                    await self._remove_one(record.bot)
+
+    async def _expire_one(self, bot: BotKey, now: datetime) -> None:
+        async with self._admission.exclusively(bot):
+            # It may have been replaced while we waited.
+            record = await self._runtime.find(bot)
+            if record is not None and record.status.is_live and record.expires_at <= now:
+                await self._runtime.stop(record)
+                await self._tell(EventType.EXPIRED, record)
+
+    async def _remove_one(self, bot: BotKey) -> None:
+        async with self._admission.exclusively(bot):
+            record = await self._runtime.find(bot)
+            if record is not None and not record.status.is_live:
+                await self._runtime.remove(record)
+                await self._tell(EventType.REMOVED, record)
+
+    async def _existing(self, bot: BotKey) -> BotRecord:
+        record = await self._runtime.find(bot)
+        if record is None:
+            raise Rejected(
+                Code.BOT_NOT_FOUND,
+                f"There is no bot {bot.bot_id}.",
+                hint="List your bots to see which there are.",
+                details={"bot_id": bot.bot_id},
+                stage="request",
+            )
+        return record
+
+    async def _tell(self, kind: EventType, record: BotRecord) -> None:
+        await self._plugins.bot_event(BotEvent(kind, record.bot, record.mode, datetime.now(UTC)))

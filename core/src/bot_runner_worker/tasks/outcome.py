@@ -1,0 +1,68 @@
+"""How a task ends: success, rejected, or failed on our side; the one place where errors become data."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bot_runner_worker.engine import EngineError
+from bot_runner_worker.errors import BotRunnerError, Code, Unavailable
+from bot_runner_worker.redaction import Redactor
+from bot_runner_worker.results import Result
+
+logger = logging.getLogger(__name__)
+
+
+class Ending(StrEnum):
+    """The three ways in which a task ends; the values are the SDK's statuses, and ours."""
+
+    SUCCESS = "success"
+    REJECTED = "rejected"
+    """The request cannot be served; not retried, costs no reputation."""
+    FAILURE = "failure"
+    """Our side is at fault; the orchestrator tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A task's end.
+
+    Args:
+        ending: Which of the three it is.
+        data: The result's data, or ``{"error": {code, message, hint, details, stage}}``.
+    """
+
+    ending: Ending
+    data: dict[str, Any]
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The error, unless the task succeeded."""
+        return None if self.ending is Ending.SUCCESS else self.data["error"]
+
+
+async def outcome_of(work: Callable[[], Awaitable[Result]], redactor: Redactor) -> Outcome:
+    """Do a task's work and turn whatever comes of it into an outcome without secrets."""
+    try:
+        return Outcome(Ending.SUCCESS, redactor.data((await work()).to_dict()))
+    except BotRunnerError as error:
+        failure = error
+    except EngineError as error:
+        logger.warning("the Engine refused a call: %s", redactor.text(str(error)))
+        failure = Unavailable(
+            Code.ENGINE_FAILED,
+            "The Docker Engine refused a call.",
+            hint="Try again later; the operator finds the cause in the worker's log.",
+            details={"reason": error.message[:500]},
+        )
+        failure.__cause__ = error
+    except Exception as error:
+        logger.exception("a task failed unexpectedly")
+        failure = Unavailable(
+            Code.INTERNAL_ERROR,
+            f"The worker failed unexpectedly ({type(error).__name__}).",
+            hint="Try again later; the operator finds the cause in the worker's log.",
+        )
+    ending = Ending.FAILURE if isinstance(failure, Unavailable) else Ending.REJECTED
+    return Outcome(ending, {"error": redactor.data(failure.to_dict())})

@@ -1,0 +1,53 @@
+"""Progress of a start, as the bot's author sees it."""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+
+from bot_runner_worker.redaction import Redactor
+
+Report = Callable[[float, str], Awaitable[None]]
+"""Takes the fraction that is done, 0 to 1, and a few words."""
+
+
+class Stage(Enum):
+    """Stages of a start."""
+
+    PREPARE = "prepare"
+    RESOLVE = "resolve"
+    OPTIONS = "options"
+    START = "start"
+
+
+# Where each stage begins on the way from 0 to 1, and what it is called. Building takes most of the time.
+_STAGES: dict[Stage, tuple[float, float, str]] = {
+    Stage.PREPARE: (0.05, 0.3, "preparing the code"),
+    Stage.RESOLVE: (0.3, 0.9, "making the image ready"),
+    Stage.OPTIONS: (0.9, 0.9, "collecting options"),
+    Stage.START: (0.9, 1.0, "starting the container"),
+}
+
+
+class Progress:
+    """Turns stages, and what plugins say within them, into a fraction and a message.
+
+    Args:
+        report: Where it goes; its failures are the caller's to swallow.
+        redactor: Takes secrets out of the messages.
+    """
+
+    def __init__(self, report: Report, redactor: Redactor) -> None:
+        self._report = report
+        self._redactor = redactor
+        self._stage = Stage.PREPARE
+
+    async def enter(self, stage: Stage) -> None:
+        """Begin a stage."""
+        self._stage = stage
+        begin, _, label = _STAGES[stage]
+        await self._report(begin, label)
+
+    async def within(self, message: str, fraction: float | None) -> None:
+        """Tell what goes on inside the current stage."""
+        begin, end, label = _STAGES[self._stage]
+        done = begin + (end - begin) * min(max(fraction or 0.0, 0.0), 1.0)
+        await self._report(done, self._redactor.text(f"{label}: {message[:200]}"))

@@ -1,0 +1,153 @@
+"""The main path: task params → request → plugin → build context → image → container options → running bot."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from bot_runner_worker.errors import BotRunnerError, Code, Rejected
+from bot_runner_worker.events import BotEvent, EventType
+from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.plugins.sources import DeploymentRequest
+from bot_runner_worker.plugins.tools import ImageProvider, Tools
+from bot_runner_worker.requests import StartBot
+from bot_runner_worker.results import Started, timestamp
+from bot_runner_worker.runtime.protocol import BotRuntime
+from bot_runner_worker.runtime.spec import BotRecord, BotSpec, Limits, digest_of, effective_limits
+from bot_runner_worker.settings import Settings
+from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.progress import Progress, Stage
+
+
+class BotStarter:
+    """Starts bots.
+
+    Args:
+        settings: Limits and namespace.
+        plugins: What is on offer.
+        images: Where images come from.
+        runtime: Where bots run.
+        admission: Who may start how many.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        images: ImageProvider,
+        runtime: BotRuntime,
+        admission: Admission,
+    ) -> None:
+        self._settings = settings
+        self._plugins = plugins
+        self._images = images
+        self._runtime = runtime
+        self._admission = admission
+
+    async def start(self, params: Mapping[str, Any], progress: Progress) -> Started:
+        """Serve a ``start_bot`` task.
+
+        Args:
+            params: The task's raw params.
+            progress: Told of each stage.
+
+        Raises:
+            Rejected: If the request cannot be served; nothing of it is left.
+            Unavailable: If trying again may help; nothing of it is left.
+        """
+        start, request = self._plugins.claim(params)
+        limits = effective_limits(start.resource_limits, self._settings)
+        request_digest = _request_digest(params)
+        async with self._admission.exclusively(start.bot):
+            existing = await self._runtime.find(start.bot)
+            live = existing if existing is not None and existing.status.is_live else None
+            if live is not None and not start.replace:
+                return _answer_for_running(live, request_digest)
+            async with self._admission.place_for(start.bot):
+                return await self._deploy(start, request, limits, request_digest, existing, progress)
+
+    async def _deploy(
+        self,
+        start: StartBot,
+        request: DeploymentRequest[BaseModel],
+        limits: Limits,
+        request_digest: str,
+        existing: BotRecord | None,
+        progress: Progress,
+    ) -> Started:
+        stage = Stage.PREPARE
+        tools = Tools(self._settings, self._images, start.user_id, progress.within)
+        with ExitStack() as cleanup:
+            try:
+                await progress.enter(stage)
+                context = await self._plugins.prepare_build_context(request, tools)
+                if context is not None:
+                    cleanup.callback(context.close)
+
+                stage = Stage.RESOLVE
+                await progress.enter(stage)
+                image = await self._plugins.resolve_image(request, context, tools)
+
+                stage = Stage.OPTIONS
+                options = await self._plugins.container_options(request, image, tools)
+
+                stage = Stage.START
+                await progress.enter(stage)
+                now = datetime.now(UTC)
+                spec = BotSpec(
+                    bot=start.bot,
+                    mode=request.mode,
+                    source=request.source,
+                    image=image,
+                    options=options,
+                    environment=start.env_vars,
+                    limits=limits,
+                    request_digest=request_digest,
+                    started_at=now,
+                    expires_at=now + timedelta(hours=self._settings.bot_max_runtime_hours),
+                )
+                live = existing is not None and existing.status.is_live
+                if existing is not None and live and existing.spec_digest == spec.digest():
+                    return _started(existing, "already_running")
+                record = await self._runtime.launch(spec, replacing=existing)
+            except BotRunnerError as error:
+                error.stage = error.stage or stage.value
+                raise
+        await self._plugins.bot_event(BotEvent(EventType.STARTED, record.bot, record.mode, now))
+        notes = list(context.notes) if context is not None else []
+        return _started(record, "started", replaced=live, notes=notes)
+
+
+def _request_digest(params: Mapping[str, Any]) -> str:
+    # "replace" says what to do about a running bot, not what the bot is.
+    return digest_of({name: value for name, value in params.items() if name != "replace"})
+
+
+def _answer_for_running(live: BotRecord, request_digest: str) -> Started:
+    if live.request_digest == request_digest:
+        return _started(live, "already_running")
+    raise Rejected(
+        Code.BOT_ALREADY_RUNNING,
+        f"The bot {live.bot.bot_id} is already running with other content.",
+        hint='Send "replace": true to replace it, or stop it first.',
+        details={"container_name": live.name, "status": live.status},
+        stage="start",
+    )
+
+
+def _started(
+    record: BotRecord, status: str, *, replaced: bool = False, notes: list[str] | None = None
+) -> Started:
+    return Started(
+        status=status,
+        container_id=record.id,
+        container_name=record.name,
+        started_at=timestamp(record.started_at),
+        expires_at=timestamp(record.expires_at),
+        image=record.image,
+        mode=record.mode,
+        replaced=replaced,
+        notes=notes or [],
+    )
