@@ -1,0 +1,51 @@
+# Each target does its own set-up; what is in place already costs next to nothing. The work is in scripts/.
+
+SHELL := bash
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+export PYTHON UPGRADE
+
+stack := BASE_IMAGE="$$(cat .state/base-image)" \
+	BOT_RUNNER_ORCHESTRATOR_BIN="$(CURDIR)/.venv-orchestrator/bin/bot-runner-orchestrator" \
+	.venv/bin/python -m bot_runner_stack
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+.PHONY: demo
+demo: setup ## deploy an example bot through the real orchestrator, talk to it, remove it
+	@$(stack) demo
+
+.PHONY: up
+up: setup ## run the orchestrator and a worker in the foreground (Ctrl-C ends them; bots stay)
+	@$(stack) up
+
+.PHONY: test
+test: setup lint ## run the checks and all tests (options for pytest: PYTEST_ADDOPTS)
+	@scripts/test.sh
+
+.PHONY: lint
+lint: environments ## check style, types and imports
+	@scripts/lint.sh
+
+.PHONY: setup
+setup: environments engine ## make the environments, see to a Docker Engine and a base image
+
+.PHONY: lock
+lock: ## write requirements/*.txt anew (UPGRADE=1: with the newest versions)
+	@scripts/lock.sh
+
+.PHONY: clean
+clean: ## remove environments and caches from this folder (the Docker Engine and its images stay)
+	@scripts/clean.sh
+
+.PHONY: environments
+environments:
+	@scripts/environment.sh worker
+	@scripts/environment.sh orchestrator
+
+.PHONY: engine
+engine:
+	@scripts/engine.sh
+	@scripts/base-image.sh
