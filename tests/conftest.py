@@ -1,0 +1,90 @@
+"""Fixtures that all tests share: a runner on the real Engine in a namespace of its own, swept afterwards."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from bot_runner_worker.runner import Runner
+from bot_runner_worker.settings import Settings
+from bot_runner_worker.tasks.outcome import Outcome
+
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim")
+
+IDLE_BOT = "import time\nprint('ready', flush=True)\nwhile True:\n    time.sleep(1)\n"
+"""A bot without requirements that says one word and waits."""
+
+
+async def ignore_progress(fraction: float, message: str) -> None:
+    """A progress report that nobody reads."""
+
+
+class RunnerUnderTest:
+    """A runner with the shortcuts that tests need."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.engine = runner.engine
+        self.settings = runner.settings
+
+    async def task(self, name: str, **params: Any) -> Outcome:
+        """Run a task with these params."""
+        return await self.runner.run_task(name, params, ignore_progress)
+
+    async def start(self, user_id: str = "alice", bot_id: str = "bot", **params: Any) -> Outcome:
+        """Run ``start_bot``; by default the idle bot in mode ``simple``."""
+        if "deployment_mode" not in params:
+            params = {"deployment_mode": "simple", "code": IDLE_BOT, **params}
+        return await self.task("start_bot", user_id=user_id, bot_id=bot_id, **params)
+
+    async def leftovers(self) -> list[str]:
+        """Names of the containers, images and networks that carry this namespace, the bots' network aside."""
+        found = []
+        for kind in ("containers/json", "images/json", "networks"):
+            namespace = f"io.avtomatika.bot-runner.namespace={self.settings.runner_namespace}"
+            params = {"all": True, "filters": {"label": [namespace]}}
+            for each in await self.engine.json("GET", kind, params=params):
+                name = str(each.get("Names") or each.get("RepoTags") or each.get("Name"))
+                if name != self.settings.docker_network:
+                    found.append(f"{kind.split('/')[0]}: {name}")
+        return found
+
+
+MakeRunner = Callable[..., Awaitable[RunnerUnderTest]]
+
+
+@pytest.fixture
+async def make_runner() -> AsyncIterator[MakeRunner]:
+    """Make runners with settings of the test's choice, each in a namespace of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**settings: Any) -> RunnerUnderTest:
+            namespace = settings.pop("runner_namespace", f"test-{uuid4().hex[:12]}")
+            defaults = {
+                "worker_token": SecretStr("test-worker-token"),
+                "docker_host": ENGINE,
+                "base_image": BASE_IMAGE,
+                "docker_network": f"{namespace}-net",
+                "stop_grace_seconds": 2,
+            }
+            runner = Runner(Settings.load(runner_namespace=namespace, **{**defaults, **settings}))
+            await stack.enter_async_context(runner)
+
+            async def sweep() -> None:
+                await runner.runtime.remove_all()
+
+            stack.push_async_callback(sweep)
+            return RunnerUnderTest(runner)
+
+        yield make
+
+
+@pytest.fixture
+async def runner(make_runner: MakeRunner) -> RunnerUnderTest:
+    """A runner with the default settings."""
+    return await make_runner()

@@ -1,0 +1,92 @@
+"""Calling plugins: whatever one does fails its own request with a clear error."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.core.plugin_factory import PluginFolder
+
+from bot_runner_worker.errors import Rejected
+from bot_runner_worker.events import BotEvent, EventType
+from bot_runner_worker.identity import BotKey
+from bot_runner_worker.images.image import Image
+from bot_runner_worker.plugins.sources import DeploymentRequest
+from bot_runner_worker.requests import StrictModel
+
+REQUEST: DeploymentRequest[Any] = DeploymentRequest(BotKey("user", "bot"), "m", "s", StrictModel())
+TOOLS: Any = None
+
+
+@pytest.mark.parametrize(
+    ("body", "exception"),
+    [
+        ("raise RuntimeError('token 123')", "RuntimeError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("return 42", None),
+        ("return later()", "KeyError"),
+    ],
+)
+async def test_a_plugin_that_misbehaves_fails_its_own_request(
+    plugin_folder: PluginFolder, body: str, exception: str | None
+) -> None:
+    code = (
+        f"async def later():\n    raise KeyError('x')\n@hookimpl\ndef resolve_image(request):\n    {body}\n"
+    )
+    plugin_folder.add("bad", code)
+    with pytest.raises(Rejected) as caught:
+        await plugin_folder.plugins().resolve_image(REQUEST, None, TOOLS)
+    assert caught.value.code == "PLUGIN_FAILED"
+    assert caught.value.details["hook"] == "resolve_image"
+    assert caught.value.details.get("exception") == exception
+    assert "123" not in str(caught.value.to_dict())
+
+
+async def test_the_first_plugin_that_answers_is_taken_and_the_core_comes_last(
+    plugin_folder: PluginFolder,
+) -> None:
+    plugin_folder.add("a", "@hookimpl\ndef resolve_image(request):\n    return None\n")
+    plugin_folder.add(
+        "b",
+        "async def image():\n    return Image('sha256:b', 'b')\n"
+        "@hookimpl\ndef resolve_image(request):\n    return image()\n",
+    )
+    assert await plugin_folder.plugins().resolve_image(REQUEST, None, TOOLS) == Image("sha256:b", "b")
+
+
+async def test_options_of_all_plugins_are_merged_and_conflicts_name_both(plugin_folder: PluginFolder) -> None:
+    for name, options in [
+        ("a", "user='1', environment={'A': '1'}"),
+        ("b", "command=('x',), environment={'B': '2'}"),
+        ("c", "environment={'A': 'other'}"),
+    ]:
+        plugin_folder.add(
+            name, f"@hookimpl\ndef container_options():\n    return ContainerOptions({options})\n"
+        )
+    image = Image("sha256:b", "b")
+    plugins = plugin_folder.plugins()
+    with pytest.raises(Rejected) as caught:
+        await plugins.container_options(REQUEST, image, TOOLS)
+    assert caught.value.details["plugins"] == ["a", "c"] or caught.value.details["plugins"] == ["c", "a"]
+    plugins._manager.unregister(name="c")
+    merged = await plugins.container_options(REQUEST, image, TOOLS)
+    assert (merged.user, merged.command, merged.environment) == ("1", ("x",), {"A": "1", "B": "2"})
+
+
+async def test_the_runners_own_labels_are_refused(plugin_folder: PluginFolder) -> None:
+    plugin_folder.add(
+        "greedy",
+        "@hookimpl\ndef container_options():\n"
+        "    return ContainerOptions(labels={'io.avtomatika.bot-runner.user-id': 'victim'})\n",
+    )
+    with pytest.raises(Rejected) as caught:
+        await plugin_folder.plugins().container_options(REQUEST, Image("sha256:b", "b"), TOOLS)
+    assert caught.value.code == "OPTION_REFUSED"
+
+
+async def test_a_listener_that_fails_changes_nothing(plugin_folder: PluginFolder) -> None:
+    plugin_folder.add("bad", "@hookimpl\ndef bot_event(event):\n    raise RuntimeError\n")
+    plugin_folder.add("good", "heard = []\n@hookimpl\ndef bot_event(event):\n    heard.append(event.type)\n")
+    plugins = plugin_folder.plugins()
+    await plugins.bot_event(BotEvent(EventType.STARTED, BotKey("u", "b"), "m", datetime.now(UTC)))
+    good: Any = plugins._manager.get_plugin("good")
+    assert good.heard == ["bot_started"]
