@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
+from bot_runner_worker.runtime.bot_network import BotNetwork
 from bot_runner_worker.runtime.container_config import RUNNING_POLICY, STOPPED_POLICY, container_config
 from bot_runner_worker.runtime.log_pages import page_of, position_of
 from bot_runner_worker.runtime.protocol import LogPage
@@ -17,6 +18,8 @@ from bot_runner_worker.runtime.spec import BotRecord, BotSpec
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 NEXT = "-next"
 """Suffix of the name of a container that is about to replace another."""
@@ -35,6 +38,7 @@ class DockerRuntime:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
+        self._network = BotNetwork(engine, settings)
 
     async def find(self, bot: BotKey) -> BotRecord | None:
         name = bot.container_name(self._settings.runner_namespace)
@@ -78,7 +82,7 @@ class DockerRuntime:
             try:
                 if replacing is not None and replacing.status.is_live:
                     await self._halt(replacing)
-                await self._start(container_id)
+                await to_its_end(self._start(container_id))
             except BaseException:
                 await asyncio.shield(self._undo(container_id, replacing))
                 raise
@@ -88,11 +92,10 @@ class DockerRuntime:
     @asynccontextmanager
     async def _created(self, spec: BotSpec, name: str) -> AsyncIterator[str]:
         """A container with its files in place, removed again if the block fails or is cancelled."""
-        await self._ensure_network()
+        await self._network.ensure()
         try:
-            container_id = await self._create(spec, name)
+            container_id = await to_its_end(self._create(spec, name))
         except asyncio.CancelledError:
-            # The Engine may have created it all the same.
             await asyncio.shield(containers.remove(self._engine, name))
             raise
         try:
@@ -116,24 +119,6 @@ class DockerRuntime:
                 return await containers.create(self._engine, name, config)
         except EngineError as error:
             raise _start_failed(error) from error
-
-    async def _ensure_network(self) -> None:
-        name = self._settings.docker_network
-        if await networks.inspect(self._engine, name) is None:
-            try:
-                await networks.create_bridge(
-                    self._engine,
-                    name,
-                    labels={NAMESPACE: self._settings.runner_namespace, ROLE: "network"},
-                    options={"com.docker.network.bridge.enable_icc": "false"},
-                )
-            except EngineError as error:
-                raise Unavailable(
-                    Code.ENGINE_FAILED,
-                    f"The bots' network {name} cannot be created.",
-                    hint="This is for the operator: see bot-runner-worker doctor.",
-                    details={"reason": error.message[:500]},
-                ) from error
 
     async def _start(self, container_id: str) -> None:
         try:
@@ -175,7 +160,7 @@ class DockerRuntime:
             logger.exception("the replaced bot %s could not be brought back", record.name)
 
     async def restart(self, record: BotRecord) -> BotRecord:
-        await self._ensure_network()
+        await self._network.ensure()
         if record.status.is_live:
             await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
         try:
@@ -215,6 +200,19 @@ class DockerRuntime:
             for reference in image.get("RepoTags") or []:
                 await images.remove(self._engine, reference)
         return sum(row["Labels"].get(ROLE) == "bot" for row in found)
+
+
+async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
+    """Await a call to its end, and only then let a cancellation through.
+
+    The Engine goes on creating and starting whether anybody listens or not; undoing it meanwhile would race.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _start_failed(error: EngineError) -> Rejected:

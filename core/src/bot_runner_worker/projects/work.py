@@ -1,0 +1,79 @@
+"""Long work on untrusted input: in a thread of its own, with a time limit that the work itself checks."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from bot_runner_worker.errors import Rejected
+
+Result = TypeVar("Result")
+
+
+class Deadline:
+    """A time limit, and a way to call the work off; checked by the work between two small steps.
+
+    Args:
+        seconds: Time from now on.
+        code: Code of the error when the time is over.
+        message: What took too long, in the user's terms.
+    """
+
+    def __init__(self, seconds: float, *, code: str, message: str) -> None:
+        self._end = time.monotonic() + seconds
+        self._code = code
+        self._message = message
+        self._called_off = False
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that are left; never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    def call_off(self) -> None:
+        """Make the next :meth:`check` fail."""
+        self._called_off = True
+
+    def check(self) -> None:
+        """Go on if there is time left.
+
+        Raises:
+            Rejected: With the deadline's code, if the time is over or the work was called off.
+        """
+        if self._called_off or time.monotonic() > self._end:
+            raise Rejected(
+                self._code,
+                self._message,
+                hint="Make the project smaller, or ask the operator for a larger SOURCE_TIMEOUT_SECONDS.",
+            )
+
+
+async def in_thread(work: Callable[[], Result], deadline: Deadline) -> Result:
+    """Do blocking work in a thread of its own, so that neither the event loop nor other work waits for it.
+
+    A cancelled caller calls the work off and waits for its end: nothing goes on, and no file stays open, after
+    a task is gone.
+
+    Args:
+        work: Checks ``deadline`` between small steps.
+        deadline: Called off when the caller is cancelled.
+    """
+    # Not the loop's own executor: its few threads also resolve host names, and would all be taken.
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bot-runner-source")
+    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    executor.shutdown(wait=False)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        deadline.call_off()
+        await asyncio.wait([future])
+        if not future.cancelled() and future.exception() is None:
+            _dispose(future.result())
+        raise
+
+
+def _dispose(result: object) -> None:
+    close = getattr(result, "close", None)
+    if callable(close):
+        close()
