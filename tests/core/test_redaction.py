@@ -45,3 +45,11 @@ def test_a_log_line_and_its_traceback_are_cleaned_while_the_task_runs() -> None:
             logger.exception("failed with %s", SECRET)
     assert "bad value ***" in stream.getvalue()
     assert SECRET not in stream.getvalue()
+
+
+def test_finds_the_secrets_in_addresses() -> None:
+    url = "https://deploy:gl%2Fpat-123@git.example/x.git?private_token=tok-456"
+    assert secrets_of({"git_repo": url}) >= {"deploy", "gl/pat-123", "tok-456"}
+    redactor = Redactor(secrets_of({"git_repo": url}))
+    cleaned = redactor.text(f"fatal: unable to access '{url}'")
+    assert not any(secret in cleaned for secret in ("gl%2Fpat", "gl/pat", "tok-456"))

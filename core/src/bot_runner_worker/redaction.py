@@ -3,9 +3,7 @@
 import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
-
-from pydantic import BaseModel, SecretStr
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "***"
 _SHORTEST = 5  # "1", "true" or "prod" are no secrets, and blanking them out would make messages unreadable
@@ -68,18 +66,21 @@ def secrets_of(params: Any) -> set[str]:
                 word in name for word in ("password", "token", "secret", "auth")
             ):
                 found.add(value)
+            elif isinstance(value, str) and "://" in value:
+                found |= _secrets_of_url(value)
             else:
                 found |= secrets_of(value)
     return found
 
 
-def secrets_of_model(model: BaseModel) -> set[str]:
-    """The values of a model's :class:`~pydantic.SecretStr` fields, nested models included."""
-    found: set[str] = set()
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, SecretStr):
-            found.add(value.get_secret_value())
-        elif isinstance(value, BaseModel):
-            found |= secrets_of_model(value)
-    return found
+def _secrets_of_url(url: str) -> set[str]:
+    # Tokens travel in the user part and in the query: git and pip print both.
+    try:
+        parts = urlsplit(url)
+        return {
+            unquote(part)
+            for part in (parts.username, parts.password, *(value for _, value in parse_qsl(parts.query)))
+            if part
+        }
+    except ValueError:
+        return set()

@@ -3,7 +3,9 @@
 The orchestrator's worker and the command ``bot-runner-worker task`` both run tasks through it.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
 from typing import Any, Self
 
 from bot_runner_worker.engine import Engine
@@ -21,6 +23,8 @@ from bot_runner_worker.tasks.manage_bots import BotManager
 from bot_runner_worker.tasks.outcome import Outcome, outcome_of
 from bot_runner_worker.tasks.progress import Progress, Report
 from bot_runner_worker.tasks.start_bot import BotStarter
+
+logger = logging.getLogger(__name__)
 
 Task = Callable[[Mapping[str, Any], Progress], Awaitable[Result]]
 
@@ -69,8 +73,21 @@ class Runner:
             The outcome, without any of the secrets in the params.
         """
         redactor = Redactor(secrets_of(params))
+        begun = monotonic()
         with hide_secrets(redactor):
-            return await outcome_of(lambda: self.tasks[name](params, Progress(report, redactor)), redactor)
+            outcome = await outcome_of(lambda: self.tasks[name](params, Progress(report, redactor)), redactor)
+            took = 1000 * (monotonic() - begun)
+            logger.info("%s of %s: %s in %.0f ms", name, _subject(params), _ending(outcome), took)
+        return outcome
+
+
+def _subject(params: Any) -> str:
+    ids = [params.get(name) for name in ("user_id", "bot_id")] if isinstance(params, Mapping) else []
+    return "/".join(repr(each)[:80] for each in ids if each is not None) or "nobody"
+
+
+def _ending(outcome: Outcome) -> str:
+    return outcome.ending if outcome.error is None else f"{outcome.ending} {outcome.error['code']}"
 
 
 def load_plugins(settings: Settings) -> Plugins:

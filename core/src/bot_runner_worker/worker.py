@@ -94,7 +94,7 @@ def _sdk_config(settings: Settings) -> WorkerConfig:
     config.WORKER_TOKEN = settings.worker_token.get_secret_value()
     config.ORCHESTRATORS = [{"url": settings.orchestrator_url, "priority": 1, "weight": 1}]
     # The SDK loads Python files from this folder of the working directory; our skills come from plugins.
-    config.WORKER_SKILLS_DIR = os.devnull
+    config.WORKER_SKILLS_DIR = os.path.join(os.devnull, "no-such-folder")
     # A pause after each empty or taken poll; the poll itself waits at the orchestrator.
     config.IDLE_POLL_DELAY = 0.05
     return config
