@@ -1,0 +1,134 @@
+"""`make up`: the stack in the foreground, for trying things out, until Ctrl-C."""
+
+import asyncio
+import shlex
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from rich.console import Console
+from rich.markup import escape
+
+from bot_runner_stack import engine, ports, repository
+from bot_runner_stack.console import Progress, show_error
+from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.errors import StackError
+from bot_runner_worker.identity import NAMESPACE
+
+
+class UpSettings(BaseSettings):
+    """What `up` reads from the environment and `.env`; the processes it starts read the same `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8000, ge=1, le=65535)
+    client_token: str | None = None
+    worker_token: str | None = Field(
+        None, validation_alias=AliasChoices("worker_token", "global_worker_token")
+    )
+    runner_namespace: str = "default"
+    docker_network: str = "avtomatika_bot_network"
+
+
+async def up(console: Console, *, port: int | None) -> int:
+    """Run the stack until it is interrupted. Returns 1 after saying what failed."""
+    try:
+        options = _options(UpSettings(), port)
+        ports.ensure_free(options.host, options.port, hint="choose another port with --port or API_PORT.")
+        await _run(console, options)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        show_error(console, StackError(f"{name}: {problem['msg']}."))
+        return 1
+    except StackError as error:
+        show_error(console, error)
+        return 1
+    return 0
+
+
+def _options(settings: UpSettings, port: int | None) -> StackOptions:
+    made_up = StackOptions()
+    return StackOptions(
+        namespace=settings.runner_namespace,
+        network=settings.docker_network,
+        host=settings.api_host,
+        port=settings.api_port if port is None else port,
+        client_token=settings.client_token or made_up.client_token,
+        worker_token=settings.worker_token or made_up.worker_token,
+        cwd=Path.cwd(),
+        log_dir=repository.repository_root() / ".state" / "log",
+    )
+
+
+async def _run(console: Console, options: StackOptions) -> None:
+    stack = EmbeddedStack(options)
+    progress = Progress(console, total=2)
+    try:
+        with progress.step("The Avtomatika orchestrator (its storage in memory)"):
+            await stack.start_orchestrator()
+        with progress.step("A worker, which registers with the orchestrator"):
+            await stack.start_worker()
+        _show_how_to_start_a_bot(console, stack)
+        await _until_one_ends(stack)
+    finally:
+        console.print("\nEnding the worker and the orchestrator …")
+        await stack.stop()
+        await _show_what_still_runs(console, stack)
+
+
+async def _until_one_ends(stack: EmbeddedStack) -> None:
+    """Wait until a process dies (or we are interrupted). Raises StackError."""
+    processes = [stack.orchestrator, *stack.workers]
+    endings = {asyncio.ensure_future(process.wait()): process for process in processes}
+    try:
+        ended, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for ending in endings:
+            ending.cancel()
+    raise endings[ended.pop()].ended()
+
+
+def _show_how_to_start_a_bot(console: Console, stack: EmbeddedStack) -> None:
+    root = repository.repository_root()
+    bot_runner, example = repository.command("bot-runner"), root / "examples" / "plain_bot"
+    command = shlex.join([_short(bot_runner), "start", "hello", "--simple", _short(example)])
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in stack.client_environment.items())
+    lines = [
+        "",
+        f"[bold green]The stack is up[/] at [bold]{stack.url}[/]",
+        f"  client token  {escape(stack.client_token)}",
+        f"  worker token  {escape(stack.options.worker_token)}",
+        f"  logs          {_short(stack.orchestrator.log)}, {_short(stack.workers[0].log)}",
+        "",
+        "Start a first bot from another terminal (with a token from @BotFather add -e BOT_TOKEN=...):",
+        "",
+        f"  export {escape(exports)}",
+        f"  {escape(command)}",
+        "",
+        "Ctrl-C ends the stack; bots that run go on running.",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+async def _show_what_still_runs(console: Console, stack: EmbeddedStack) -> None:
+    try:
+        count = await engine.running_containers(stack.namespace)
+    except StackError:
+        return
+    if count == 0:
+        console.print("No bot is running.")
+        return
+    bots = "1 bot goes" if count == 1 else f"{count} bots go"
+    listing = f"docker ps --filter label={NAMESPACE}={stack.namespace}"
+    console.print(f"{bots} on running (`make up` takes care of them again). To list them:", highlight=False)
+    console.print(f"  {listing}", soft_wrap=True, highlight=False)
+
+
+def _short(path: Path) -> str:
+    """A path as one would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

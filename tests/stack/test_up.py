@@ -1,0 +1,60 @@
+"""`make up` as its user sees it: a line to copy starts a bot, and Ctrl-C leaves the bot running."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from bot_runner_stack import ports, repository
+
+pytestmark = [pytest.mark.stack, pytest.mark.engine]
+
+TO_COPY = re.compile(r"  (export BOT_RUNNER_URL=|\S*bot-runner start hello )")
+LAST_LINE = "Ctrl-C ends the stack; bots that run go on running.\n"
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """An environment for a stack of its own, whose bots are removed at the end."""
+    namespace = f"up-{os.getpid()}"
+    env = {**os.environ, "RUNNER_NAMESPACE": namespace, "DOCKER_NETWORK": f"bot-runner-{namespace}"}
+    yield env
+    remove_all = [str(repository.command("bot-runner-worker")), "remove-all", "--yes"]
+    subprocess.run(remove_all, env=env, check=True, capture_output=True, timeout=60)
+
+
+def test_the_printed_lines_start_a_bot_that_outlives_the_stack(environment: dict[str, str]) -> None:
+    root = repository.repository_root()
+    command = [sys.executable, "-m", "bot_runner_stack", "up", "--port", str(ports.free_port("127.0.0.1"))]
+    with subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as stack:
+        assert stack.stdout is not None
+        shown: list[str] = []
+        try:
+            for line in stack.stdout:
+                shown.append(line)
+                if line == LAST_LINE:
+                    break
+            to_copy = "".join(filter(TO_COPY.match, shown))
+            started = subprocess.run(
+                ["bash", "-ec", to_copy],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert "hello runs" in started.stdout + started.stderr
+        finally:
+            stack.send_signal(signal.SIGINT)
+        said = stack.stdout.read()
+
+    assert stack.returncode == 0
+    assert "1 bot goes on running" in said
+    assert f"label=io.avtomatika.bot-runner.namespace={environment['RUNNER_NAMESPACE']}" in said
+    assert "Traceback" not in "".join(shown) + said
+    assert (root / ".state" / "log" / "worker-1.log").exists()
