@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
@@ -42,10 +42,14 @@ class RunnerUnderTest:
             params = {"deployment_mode": "simple", "code": IDLE_BOT, **params}
         return await self.task("start_bot", user_id=user_id, bot_id=bot_id, **params)
 
-    async def leftovers(self) -> list[str]:
-        """Names of the containers, images and networks that carry this namespace, the bots' network aside."""
+    async def containers(self) -> list[str]:
+        """Names of the containers that carry this namespace."""
+        return await self.leftovers("containers/json")
+
+    async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
+        """Names of what carries this namespace: containers, images and networks, a shared one aside."""
         found = []
-        for kind in ("containers/json", "images/json", "networks"):
+        for kind in kinds or ("containers/json", "images/json", "networks"):
             namespace = f"io.avtomatika.bot-runner.namespace={self.settings.runner_namespace}"
             params = {"all": True, "filters": {"label": [namespace]}}
             for each in await self.engine.json("GET", kind, params=params):

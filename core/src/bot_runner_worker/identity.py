@@ -49,9 +49,12 @@ class BotKey:
         The readable slugs may coincide (``a.b`` and ``ab``); the hash of the exact triple never does, so one
         tenant's bot can never be taken for another's.
         """
+        return f"bot-{_slug(self.user_id)}-{_slug(self.bot_id)}-{self.digest(namespace)}"
+
+    def digest(self, namespace: str) -> str:
+        """16 hexadecimal digits that stand for the exact triple of namespace, tenant and bot."""
         exact = "\0".join((namespace, self.user_id, self.bot_id)).encode()
-        digest = hashlib.sha256(exact).hexdigest()[:16]
-        return f"bot-{_slug(self.user_id)}-{_slug(self.bot_id)}-{digest}"
+        return hashlib.sha256(exact).hexdigest()[:16]
 
     def labels(self, namespace: str) -> dict[str, str]:
         """The labels that say whose container, image or network something is."""

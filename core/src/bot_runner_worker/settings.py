@@ -4,8 +4,9 @@ The first nine carry the names and defaults of the seed document; the table in t
 and a test holds it against this module.
 """
 
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
@@ -41,7 +42,7 @@ class Settings(BaseSettings):
     docker_network: str = Field(
         "avtomatika_bot_network",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,100}$",
-        description="Name of the bots' network",
+        description="Name of the bots' network; with NETWORK_MODE=own, beginning of their networks' names",
     )
     container_memory_limit: Size = Field(
         256 * MIB, ge=16 * MIB, description="Memory limit of a bot, without swap"
@@ -54,6 +55,14 @@ class Settings(BaseSettings):
         description="Names this installation: two namespaces on one Engine never see each other's bots",
     )
     docker_host: str = Field("unix:///var/run/docker.sock", description="Address of the Docker Engine")
+    network_mode: Literal["own", "shared"] = Field(
+        "own",
+        description="own: each bot in a network of its own; shared: all in one, closed between neighbours",
+    )
+    network_pool: IPv4Network = Field(
+        IPv4Network("10.231.0.0/16"),
+        description="Addresses from which the bots' own networks are taken, 8 for each bot",
+    )
     container_pids_limit: int = Field(
         128, ge=8, le=100_000, description="Processes and threads that a bot may have"
     )
@@ -84,6 +93,12 @@ class Settings(BaseSettings):
     )
     max_context_size: Size = Field(
         256 * MIB, ge=MIB, description="Largest build context, or set of files, of one bot"
+    )
+    max_source_size: Size = Field(
+        256 * MIB, ge=MIB, description="Largest download of a bot's code: an archive, or a commit's pack"
+    )
+    source_timeout_seconds: int = Field(
+        300, ge=1, le=86_400, description="Fetching and reading a bot's code is given up after that long"
     )
     plugins_disabled: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="Installed plugins that are left out, separated by commas"

@@ -139,7 +139,7 @@ async def test_other_content_needs_replace(runner: RunnerUnderTest) -> None:
     assert (replaced.data["status"], replaced.data["replaced"]) == ("started", True)
     assert replaced.data["container_id"] != first.data["container_id"]
     assert replaced.data["container_name"] == first.data["container_name"]
-    assert len(await runner.leftovers()) == 1
+    assert len(await runner.containers()) == 1
     same = await runner.start(env_vars={"A": "2"}, replace=True)
     assert (same.data["status"], same.data["container_id"]) == (
         "already_running",
@@ -187,7 +187,7 @@ async def test_a_replacement_that_does_not_start_brings_the_old_bot_back(
     assert failed.data["error"]["code"] == "START_FAILED"
     report = await status_after(runner, "running")
     assert report["container_id"] == first.data["container_id"]
-    assert len(await runner.leftovers()) == 1
+    assert len(await runner.containers()) == 1
 
 
 async def test_restart_keeps_the_container_and_its_deadline(runner: RunnerUnderTest) -> None:

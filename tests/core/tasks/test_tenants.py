@@ -16,7 +16,7 @@ async def test_50_starts_at_once_with_a_limit_of_3(make_runner: MakeRunner) -> N
     assert counts == {"started": 3, "QUOTA_EXCEEDED": 47}
     listed = (await runner.task("list_bots", user_id="alice")).data
     assert [each["status"] for each in listed["bots"]] == ["running"] * 3
-    assert len(await runner.leftovers()) == 3
+    assert len(await runner.containers()) == 3
 
 
 async def test_a_place_is_free_again_after_a_stop_and_after_a_failure(make_runner: MakeRunner) -> None:

@@ -18,14 +18,26 @@ async def inspect(engine: Engine, name: str) -> dict[str, Any] | None:
 
 
 async def create_bridge(
-    engine: Engine, name: str, labels: Mapping[str, str], options: Mapping[str, str]
+    engine: Engine,
+    name: str,
+    *,
+    labels: Mapping[str, str],
+    options: Mapping[str, str],
+    subnet: str | None = None,
 ) -> None:
-    """Create a bridge network; one that is there already is fine.
+    """Create a bridge network.
 
     Args:
+        engine: The Engine.
+        name: Its name.
+        labels: Its labels.
         options: Driver options, such as ``com.docker.network.bridge.enable_icc``.
+        subnet: Its addresses, such as ``10.231.0.0/29``; the Engine's choice by default.
+
+    Raises:
+        EngineError: 409 if the name is taken, 403 if the subnet overlaps with another network's.
     """
-    body = {
+    body: dict[str, Any] = {
         "Name": name,
         # Without this, the Engine creates a second network of the same name.
         "CheckDuplicate": True,
@@ -33,11 +45,25 @@ async def create_bridge(
         "Labels": dict(labels),
         "Options": dict(options),
     }
-    try:
-        await engine.json("POST", "networks/create", body=body)
-    except EngineError as error:
-        if not error.conflict:
-            raise
+    if subnet is not None:
+        body["IPAM"] = {"Config": [{"Subnet": subnet}]}
+    await engine.json("POST", "networks/create", body=body)
+
+
+async def reconnect(engine: Engine, name: str, container: str) -> None:
+    """Connect a stopped container to a network that was removed and made anew under the same name.
+
+    The container remembers the old network's id, and would refuse to start.
+    """
+    await engine.json("POST", f"networks/{name}/disconnect", body={"Container": container, "Force": True})
+    await engine.json("POST", f"networks/{name}/connect", body={"Container": container})
+
+
+async def subnets(engine: Engine) -> list[str]:
+    """The subnets of all networks on the Engine, ours or not."""
+    answer: list[dict[str, Any]] = await engine.json("GET", "networks")
+    configs = [config for each in answer for config in (each.get("IPAM") or {}).get("Config") or []]
+    return [config["Subnet"] for config in configs if config.get("Subnet")]
 
 
 async def remove(engine: Engine, name: str) -> None:

@@ -17,12 +17,17 @@ by the Engine, so it doubles as the record of what is wanted."""
 _VOLUME_SIZE = 64 * 1024 * 1024
 
 
-def container_config(spec: BotSpec, settings: Settings) -> dict[str, Any]:
+def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[str, Any]:
     """Body of ``POST /containers/create`` (Docker API v1.41).
 
     The core's part comes last and wins: no capabilities, no new privileges, limits that are never 0 (which
     the Engine takes for "unlimited"), no mounts, devices or ports, the bots' network, our labels over the
     image's.
+
+    Args:
+        spec: The bot.
+        settings: The operator's settings.
+        network: Name of the bot's network.
     """
     options = spec.options
     tmpfs = dict.fromkeys(spec.image.volumes, _VOLUME_SIZE) | dict(options.tmpfs)
@@ -42,7 +47,7 @@ def container_config(spec: BotSpec, settings: Settings) -> dict[str, Any]:
             "MemorySwap": spec.limits.memory,
             "NanoCpus": int(spec.limits.cpu * 1_000_000_000),
             "PidsLimit": spec.limits.pids,
-            "NetworkMode": settings.docker_network,
+            "NetworkMode": network,
             "IpcMode": "private",
             "RestartPolicy": RUNNING_POLICY,
             "LogConfig": {

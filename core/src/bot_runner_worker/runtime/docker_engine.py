@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
-from bot_runner_worker.runtime.bot_network import BotNetwork
+from bot_runner_worker.runtime.bot_networks import BotNetworks
 from bot_runner_worker.runtime.container_config import RUNNING_POLICY, STOPPED_POLICY, container_config
 from bot_runner_worker.runtime.log_pages import page_of, position_of
 from bot_runner_worker.runtime.protocol import LogPage
@@ -38,7 +38,7 @@ class DockerRuntime:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        self._network = BotNetwork(engine, settings)
+        self._networks = BotNetworks(engine, settings)
 
     async def find(self, bot: BotKey) -> BotRecord | None:
         name = bot.container_name(self._settings.runner_namespace)
@@ -92,22 +92,27 @@ class DockerRuntime:
     @asynccontextmanager
     async def _created(self, spec: BotSpec, name: str) -> AsyncIterator[str]:
         """A container with its files in place, removed again if the block fails or is cancelled."""
-        await self._network.ensure()
         try:
-            container_id = await to_its_end(self._create(spec, name))
-        except asyncio.CancelledError:
-            await asyncio.shield(containers.remove(self._engine, name))
+            network = await to_its_end(self._networks.ensure(spec.bot))
+            container_id = await to_its_end(self._create(spec, name, network))
+        except BaseException:
+            await asyncio.shield(self._discard(name, spec.bot))
             raise
         try:
             for files in spec.options.files:
                 await containers.put_files(self._engine, container_id, files)
             yield container_id
         except BaseException:
-            await asyncio.shield(containers.remove(self._engine, container_id))
+            await asyncio.shield(self._discard(container_id, spec.bot))
             raise
 
-    async def _create(self, spec: BotSpec, name: str) -> str:
-        config = container_config(spec, self._settings)
+    async def _discard(self, container: str, bot: BotKey) -> None:
+        await containers.remove(self._engine, container)
+        if await self.find(bot) is None:
+            await self._networks.release(bot)
+
+    async def _create(self, spec: BotSpec, name: str, network: str) -> str:
+        config = container_config(spec, self._settings, network)
         try:
             try:
                 return await containers.create(self._engine, name, config)
@@ -160,21 +165,25 @@ class DockerRuntime:
             logger.exception("the replaced bot %s could not be brought back", record.name)
 
     async def restart(self, record: BotRecord) -> BotRecord:
-        await self._network.ensure()
         if record.status.is_live:
             await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
+        await containers.set_restart_policy(self._engine, record.id, RUNNING_POLICY)
         try:
-            await containers.set_restart_policy(self._engine, record.id, RUNNING_POLICY)
             await containers.start(self._engine, record.id)
         except EngineError as error:
-            raise _start_failed(error) from error
+            if not error.not_found:
+                raise _start_failed(error) from error
+            # Its network was removed while it was down.
+            network = await self._networks.ensure(record.bot)
+            await networks.reconnect(self._engine, network, record.id)
+            await self._start(record.id)
         return await self._inspected(record.id) or record
 
     async def stop(self, record: BotRecord) -> None:
         await self._halt(record)
 
     async def remove(self, record: BotRecord) -> None:
-        await containers.remove(self._engine, record.id)
+        await self._discard(record.id, record.bot)
 
     async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
         position = position_of(since)
