@@ -132,6 +132,12 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
+    def proxy_environment(self) -> dict[str, str]:
+        """The proxy variables, in both cases: curl reads ``http_proxy`` in lower case only."""
+        names = ("http_proxy", "https_proxy", "no_proxy")
+        values = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return values | {name.upper(): value for name, value in values.items()}
+
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Read the settings.

@@ -176,10 +176,23 @@ async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> list[dict
     return answer
 
 
-async def remove(engine: Engine, reference: str) -> None:
-    """Remove a tag, and the image with its last one. One that is gone or in use is left as it is."""
+async def tag(engine: Engine, image_id: str, reference: str) -> None:
+    """Give an image a further tag."""
+    repository, _, name = reference.rpartition(":")
+    await engine.json("POST", f"images/{image_id}/tag", params={"repo": repository, "tag": name})
+
+
+async def remove(engine: Engine, reference: str, *, all_tags: bool = False) -> None:
+    """Remove a tag, and the image with its last one; one that is gone or in use is left as it is.
+
+    Args:
+        engine: The Engine.
+        reference: A tag, or an id.
+        all_tags: Remove an image with several tags by its id.
+    """
+    path = f"images/{quote(reference, safe=':/@')}"
     try:
-        await engine.json("DELETE", f"images/{quote(reference, safe=':/@')}")
+        await engine.json("DELETE", path, params={"force": all_tags})
     except EngineError as error:
         if not (error.not_found or error.conflict):
             raise

@@ -10,6 +10,7 @@ from bot_runner_worker.images.image import Image
 from bot_runner_worker.settings import Settings
 
 CA_PATH = "/etc/ssl/certs/bot-runner-ca.crt"
+_SYSTEM_CA_PATH = "/etc/ssl/certs/ca-certificates.crt"
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 
 
@@ -52,12 +53,7 @@ def network_environment(settings: Settings) -> dict[str, str]:
         environment |= dict.fromkeys(_CA_VARIABLES, CA_PATH)
     if settings.package_index_url is not None:
         environment |= dict.fromkeys(("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), settings.package_index_url)
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        value = getattr(settings, name)
-        if value is not None:
-            # Programs disagree about the case; curl reads http_proxy in lower case only.
-            environment |= {name: value, name.upper(): value}
-    return environment
+    return environment | settings.proxy_environment()
 
 
 def network_context(base: Image, settings: Settings) -> BuildContext | None:
@@ -77,6 +73,8 @@ def network_context(base: Image, settings: Settings) -> BuildContext | None:
                     hint="This is for the operator: correct CA_BUNDLE.",
                 ) from error
             lines.append(f"COPY ca.crt {CA_PATH}")
+            # These variables replace the system's bundle, so ours must hold it as well.
+            lines.append(f"RUN if [ -f {_SYSTEM_CA_PATH} ]; then cat {_SYSTEM_CA_PATH} >> {CA_PATH}; fi")
         # JSON strings are valid quoted words of a Dockerfile; a dollar sign would be expanded.
         lines += [
             f"ENV {name}=" + json.dumps(value).replace("$", "\\$")

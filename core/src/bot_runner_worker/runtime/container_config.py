@@ -30,10 +30,11 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
         network: Name of the bot's network.
     """
     options = spec.options
+    environment = {**settings.proxy_environment(), **options.environment, **spec.environment}
     tmpfs = dict.fromkeys(spec.image.volumes, _VOLUME_SIZE) | dict(options.tmpfs)
     config: dict[str, Any] = {
         "Image": spec.image.id,
-        "Env": [f"{name}={value}" for name, value in {**options.environment, **spec.environment}.items()],
+        "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": {**_neutral_labels(spec), **options.labels, **_labels(spec, settings)},
         # The image's health check would run forever and its result is not used.
         "Healthcheck": {"Test": ["NONE"]},

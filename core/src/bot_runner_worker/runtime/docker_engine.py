@@ -206,8 +206,7 @@ class DockerRuntime:
         for network in await networks.list_by_labels(self._engine, mine):
             await networks.remove(self._engine, network["Id"])
         for image in [] if keep_images else await images.list_by_labels(self._engine, mine):
-            for reference in image.get("RepoTags") or []:
-                await images.remove(self._engine, reference)
+            await images.remove(self._engine, image["Id"], all_tags=True)
         return sum(row["Labels"].get(ROLE) == "bot" for row in found)
 
 
