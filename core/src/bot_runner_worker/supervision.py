@@ -1,4 +1,4 @@
-"""What goes on without any task: deadlines and retention, checked at intervals."""
+"""What goes on without any task: deadlines, retention and leftovers, looked after at intervals."""
 
 import asyncio
 import logging
@@ -15,12 +15,14 @@ INTERVAL = 15.0
 
 
 async def supervise(manager: BotManager) -> None:
-    """Check deadlines and retention until cancelled, whatever happens to the Engine meanwhile."""
+    """Look after the bots until cancelled, whatever happens to the Engine meanwhile."""
     while True:
         try:
-            await manager.expire(datetime.now(UTC))
+            now = datetime.now(UTC)
+            await manager.expire(now)
+            await manager.sweep(now)
         except (BotRunnerError, EngineError) as error:
-            logger.warning("deadlines could not be checked: %s", error)
+            logger.warning("the bots could not be looked after: %s", error)
         except Exception:
-            logger.exception("deadlines could not be checked")
+            logger.exception("the bots could not be looked after")
         await asyncio.sleep(INTERVAL)

@@ -116,11 +116,43 @@ async def test_a_start_that_is_cancelled_leaves_nothing_half_made(
         await task
     await asyncio.sleep(1.0)
     monkeypatch.undo()
-    # Past the start there is nothing to undo: the bot runs, under its own name.
-    expected = 1 if step == "rename" else 0
-    assert len(await runner.leftovers("containers/json")) == expected
-    assert len(await runner.leftovers("networks")) == expected
-    assert (await runner.start()).data["status"] == ("already_running" if expected else "started")
+    assert await runner.leftovers() == []
+    assert (await runner.start()).data["status"] == "started"
+
+
+@pytest.mark.parametrize("step", ["create", "put_files", "stop", "rename", "start"])
+async def test_a_replacement_that_is_cancelled_leaves_the_old_bot_running(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    first = await runner.start()
+    real = getattr(containers, step)
+    reached = asyncio.Event()
+
+    async def slow(*args: Any) -> Any:
+        reached.set()
+        await asyncio.sleep(0.1)
+        return await real(*args)
+
+    monkeypatch.setattr(containers, step, slow)
+    task = asyncio.create_task(runner.start(env_vars={"A": "2"}, replace=True))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(1.0)
+    status = (await runner.task("check_status", user_id="alice", bot_id="bot")).data
+    assert (status["status"], status["container_id"]) == ("running", first.data["container_id"])
+    assert len(await runner.containers()) == 1
+
+
+async def test_a_bot_that_crashes_at_once_is_started_all_the_same(runner: RunnerUnderTest) -> None:
+    code = "import os; os._exit(1)"
+    outcomes = [
+        await runner.start(bot_id="bad", deployment_mode="simple", code=f"{code} # {n}", replace=True)
+        for n in range(5)
+    ]
+    assert [outcome.data.get("status") for outcome in outcomes] == ["started"] * 5
+    assert len(await runner.containers()) == 1
 
 
 async def test_a_build_that_is_cancelled_leaves_nothing(runner: RunnerUnderTest) -> None:

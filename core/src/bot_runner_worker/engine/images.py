@@ -182,6 +182,13 @@ async def tag(engine: Engine, image_id: str, reference: str) -> None:
     await engine.json("POST", f"images/{image_id}/tag", params={"repo": repository, "tag": name})
 
 
+async def list_untagged(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Images without a tag that carry all these labels, and that no other image is made of."""
+    filters = {"dangling": ["true"], "label": [f"{name}={value}" for name, value in labels.items()]}
+    answer: list[dict[str, Any]] = await engine.json("GET", "images/json", params={"filters": filters})
+    return answer
+
+
 async def remove(engine: Engine, reference: str, *, all_tags: bool = False) -> None:
     """Remove a tag, and the image with its last one; one that is gone or in use is left as it is.
 

@@ -7,6 +7,12 @@ from bot_runner_worker.results import timestamp
 from bot_runner_worker.runtime.spec import BotSpec
 from bot_runner_worker.settings import Settings
 
+NEXT = "-next"
+"""Suffix of the name of a container that is about to become the bot."""
+
+PREVIOUS = "-previous"
+"""Suffix of the name of a container that has given way to its replacement, until that has started."""
+
 RUNNING_POLICY = {"Name": "on-failure", "MaximumRetryCount": 5}
 """A bot that should run: the Engine restarts it with growing delays, and gives it up after five failures."""
 

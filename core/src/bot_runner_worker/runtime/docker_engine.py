@@ -4,25 +4,30 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
 from bot_runner_worker.runtime.bot_networks import BotNetworks
-from bot_runner_worker.runtime.container_config import RUNNING_POLICY, STOPPED_POLICY, container_config
+from bot_runner_worker.runtime.container_config import (
+    NEXT,
+    PREVIOUS,
+    RUNNING_POLICY,
+    STOPPED_POLICY,
+    container_config,
+)
 from bot_runner_worker.runtime.log_pages import page_of, position_of
 from bot_runner_worker.runtime.protocol import LogPage
 from bot_runner_worker.runtime.records import record_of_inspection, record_of_row
 from bot_runner_worker.runtime.spec import BotRecord, BotSpec
+from bot_runner_worker.runtime.sweeping import Sweeper
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-NEXT = "-next"
-"""Suffix of the name of a container that is about to replace another."""
 
 MAX_LOG_BYTES = 512 * 1024
 
@@ -44,8 +49,8 @@ class DockerRuntime:
         name = bot.container_name(self._settings.runner_namespace)
         container = await containers.inspect(self._engine, name)
         if container is None:
-            # A worker that was killed while it replaced the bot may have left the new one unnamed.
-            container = await containers.inspect(self._engine, name + NEXT)
+            # A worker that was killed while it replaced the bot may have left the old one renamed.
+            container = await containers.inspect(self._engine, name + PREVIOUS)
         if container is None or not self._owns(container["Config"]["Labels"] or {}, bot):
             return None
         return record_of_inspection(container)
@@ -66,9 +71,8 @@ class DockerRuntime:
             record = record_of_row(row) or await self._inspected(row["Id"])
             if record is None:
                 continue
-            known = records.get(record.bot)
             # While a bot is being replaced there are two containers; the one without a suffix is the bot.
-            if known is None or known.name.endswith(NEXT):
+            if record.bot not in records or not record.name.endswith((NEXT, PREVIOUS)):
                 records[record.bot] = record
         return sorted(records.values(), key=lambda each: (each.started_at, each.bot.bot_id))
 
@@ -80,14 +84,44 @@ class DockerRuntime:
         name = spec.bot.container_name(self._settings.runner_namespace)
         async with self._created(spec, name + NEXT) as container_id:
             try:
-                if replacing is not None and replacing.status.is_live:
-                    await self._halt(replacing)
+                if replacing is not None:
+                    await to_its_end(self._give_way(replacing, name))
+                # Named before it starts: a container that crashes at once cannot be renamed meanwhile.
+                await to_its_end(containers.rename(self._engine, container_id, name))
                 await to_its_end(self._start(container_id))
             except BaseException:
-                await asyncio.shield(self._undo(container_id, replacing))
+                await asyncio.shield(self._undo(container_id, replacing, name))
                 raise
-        # From here on the new bot runs: what is left is tidying up, which must not be interrupted.
-        return await asyncio.shield(self._take_over(container_id, name, replacing))
+        if replacing is not None:
+            await asyncio.shield(containers.remove(self._engine, replacing.id))
+        record = await self._inspected(container_id)
+        if record is None:
+            raise Unavailable(
+                Code.ENGINE_FAILED, "The bot was gone right after it was started.", hint="Try again."
+            )
+        return record
+
+    async def _give_way(self, replaced: BotRecord, name: str) -> None:
+        # The restart policy stays: it says that this bot should run, if its replacement never does.
+        if replaced.status.is_live:
+            await containers.stop(self._engine, replaced.id, self._settings.stop_grace_seconds)
+        await containers.rename(self._engine, replaced.id, name + PREVIOUS)
+
+    async def _undo(self, container_id: str, replaced: BotRecord | None, name: str) -> None:
+        # In this order: two bots with one Telegram token must never run at once.
+        await containers.remove(self._engine, container_id)
+        if replaced is None:
+            return
+        try:
+            await containers.rename(self._engine, replaced.id, name)
+        except EngineError as error:
+            # It had not given way yet, and still has its name.
+            logger.debug("%s kept its name: %s", name, error)
+        if replaced.status.is_live:
+            try:
+                await containers.start(self._engine, replaced.id)
+            except (EngineError, Unavailable):
+                logger.exception("the replaced bot %s could not be brought back", name)
 
     @asynccontextmanager
     async def _created(self, spec: BotSpec, name: str) -> AsyncIterator[str]:
@@ -131,17 +165,6 @@ class DockerRuntime:
         except EngineError as error:
             raise _start_failed(error) from error
 
-    async def _take_over(self, container_id: str, name: str, replaced: BotRecord | None) -> BotRecord:
-        if replaced is not None:
-            await containers.remove(self._engine, replaced.id)
-        await containers.rename(self._engine, container_id, name)
-        record = await self._inspected(container_id)
-        if record is None:
-            raise Unavailable(
-                Code.ENGINE_FAILED, "The bot was gone right after it was started.", hint="Try again."
-            )
-        return record
-
     async def _halt(self, record: BotRecord) -> None:
         # First the policy, then the stop: a worker that dies in between leaves a bot that stays stopped.
         try:
@@ -150,19 +173,6 @@ class DockerRuntime:
             if not error.not_found:
                 raise
         await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
-
-    async def _undo(self, container_id: str, replaced: BotRecord | None) -> None:
-        # In this order: two bots with one Telegram token must never run at once.
-        await containers.remove(self._engine, container_id)
-        if replaced is not None and replaced.status.is_live:
-            await self._bring_back(replaced)
-
-    async def _bring_back(self, record: BotRecord) -> None:
-        try:
-            await containers.set_restart_policy(self._engine, record.id, RUNNING_POLICY)
-            await containers.start(self._engine, record.id)
-        except (EngineError, Unavailable):
-            logger.exception("the replaced bot %s could not be brought back", record.name)
 
     async def restart(self, record: BotRecord) -> BotRecord:
         if record.status.is_live:
@@ -197,6 +207,9 @@ class DockerRuntime:
                 raise
             output = []
         return page_of(output, lines=lines, since=since, max_bytes=MAX_LOG_BYTES)
+
+    async def sweep(self, now: datetime) -> int:
+        return await Sweeper(self._engine, self._settings).sweep(now)
 
     async def remove_all(self, *, keep_images: bool = False) -> int:
         mine: dict[str, Any] = {NAMESPACE: self._settings.runner_namespace}

@@ -5,6 +5,7 @@ implementation may place bots on a cluster.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from bot_runner_worker.identity import BotKey
@@ -67,6 +68,10 @@ class BotRuntime(Protocol):
         Raises:
             Rejected: ``INVALID_FIELD`` if ``since`` is neither a former ``next_since`` nor an RFC 3339 time.
         """
+        ...
+
+    async def sweep(self, now: datetime) -> int:
+        """Finish or remove what a killed worker left half-made; returns how many things that were."""
         ...
 
     async def remove_all(self, *, keep_images: bool = False) -> int:

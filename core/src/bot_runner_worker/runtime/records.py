@@ -1,7 +1,7 @@
 """Reading bots back from the Engine: labels and container state become a :class:`BotRecord`."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot_runner_worker import identity
@@ -17,9 +17,20 @@ _LIVE = {
 }
 
 
+START_PATIENCE = timedelta(minutes=1)
+"""A container that was created longer ago and never started is what a killed worker left."""
+
+
+def _live(state: str, created: datetime | None) -> BotStatus | None:
+    status = _LIVE.get(state)
+    if status is BotStatus.STARTING and created and datetime.now(UTC) - created > START_PATIENCE:
+        return None
+    return status
+
+
 def record_of_row(row: Mapping[str, Any]) -> BotRecord | None:
     """Read a live bot from a row of the container list; ``None`` if only an inspection can tell."""
-    status = _LIVE.get(row["State"])
+    status = _live(row["State"], datetime.fromtimestamp(row["Created"], UTC))
     if status is None:
         return None
     return _record(row["Id"], row["Names"][0].removeprefix("/"), row["Labels"], status)
@@ -30,7 +41,7 @@ def record_of_inspection(container: Mapping[str, Any]) -> BotRecord:
     state = container["State"]
     labels = container["Config"]["Labels"]
     finished_at = _moment(state.get("FinishedAt", ""))
-    status = _LIVE.get(state["Status"])
+    status = _live(state["Status"], _moment(container["Created"]))
     exit_code: int | None = state["ExitCode"]
     if status is None:
         status = _ended(container, labels, finished_at)
@@ -80,6 +91,8 @@ def _record(
 def _ended(
     container: Mapping[str, Any], labels: Mapping[str, str], finished_at: datetime | None
 ) -> BotStatus:
+    if container["State"]["Status"] == "created":
+        return BotStatus.STOPPED
     if container["HostConfig"]["RestartPolicy"]["Name"] in (STOPPED_POLICY["Name"], ""):
         expires_at = _moment(labels.get(identity.EXPIRES_AT, ""))
         expired = expires_at is not None and finished_at is not None and finished_at >= expires_at

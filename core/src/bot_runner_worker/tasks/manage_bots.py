@@ -135,6 +135,10 @@ class BotManager:
                 if age > self._settings.retention_hours * 3600:
                     await self._remove_one(record.bot)
 
+    async def sweep(self, now: datetime) -> None:
+        """Finish or remove what a killed worker left half-made."""
+        await self._runtime.sweep(now)
+
     async def _expire_one(self, bot: BotKey, now: datetime) -> None:
         async with self._admission.exclusively(bot):
             # It may have been replaced while we waited.
