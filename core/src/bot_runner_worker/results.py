@@ -98,7 +98,10 @@ class BotList(Result):
 
 @dataclass(frozen=True, slots=True)
 class StatusReport(Result):
-    """Answer to ``check_status``; without a bot only ``exists`` is true to fact, the rest is empty."""
+    """Answer to ``check_status``; without a bot ``exists`` is false and the rest is empty.
+
+    For a bot that died, ``hint`` says what to do and ``last_lines`` are its last words without its secrets.
+    """
 
     exists: bool
     bot_id: str
@@ -113,3 +116,5 @@ class StatusReport(Result):
     oom_killed: bool = False
     restart_count: int = 0
     reason: str = ""
+    hint: str = ""
+    last_lines: list[str] = field(default_factory=list)

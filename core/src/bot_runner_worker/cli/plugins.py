@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
 
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
 from bot_runner_worker.plugins.loading import PluginReport
@@ -20,22 +19,21 @@ def plugins(as_json: AsJson = False) -> None:
             {"plugins": [asdict(report) for report in loaded.reports], "modes": loaded.catalogue.modes()}
         )
     else:
-        _print_table(loaded.reports)
+        _print_reports(loaded.reports)
 
 
-def _print_table(reports: tuple[PluginReport, ...]) -> None:
-    console = Console()
-    table = Table("plugin", "distribution", "version", "status", "mode/source", "hooks")
+def _print_reports(reports: tuple[PluginReport, ...]) -> None:
+    console = Console(highlight=False)
+    if not reports:
+        console.print("No plugin is installed. Install one, such as bot-runner-plugin-simple.")
     for report in reports:
-        table.add_row(
-            report.name,
-            report.distribution,
-            report.version,
-            report.status,
-            "\n".join(report.sources),
-            "\n".join(report.hooks),
-        )
-    console.print(table)
-    for report in reports:
-        if report.problem:
-            console.print(f"{report.name}: {report.problem} {report.hint}", markup=False)
+        where = f"({report.distribution} {report.version})"
+        console.print(f"[bold]{report.name}[/bold]  {report.status}  {where}")
+        for title, lines in (
+            ("offers", report.sources),
+            ("implements", report.hooks),
+            ("problem", (report.problem, report.hint) if report.problem else ()),
+        ):
+            for line in lines:
+                console.print(f"  {title:<11}{line}", markup=False, soft_wrap=True)
+                title = ""

@@ -14,6 +14,7 @@ from bot_runner_worker.runtime.protocol import BotRuntime
 from bot_runner_worker.runtime.spec import BotRecord
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.diagnosis import LAST_LINES, clean_last_lines, hint_for
 
 
 class BotManager:
@@ -109,6 +110,10 @@ class BotManager:
         record = await self._runtime.find(bot)
         if record is None:
             return StatusReport(exists=False, bot_id=bot.bot_id)
+        last_lines: list[str] = []
+        if record.exit_code:
+            page = await self._runtime.logs(record, lines=LAST_LINES, since=None)
+            last_lines = clean_last_lines(record, page.text)
         return StatusReport(
             exists=True,
             bot_id=bot.bot_id,
@@ -123,6 +128,8 @@ class BotManager:
             oom_killed=record.oom_killed,
             restart_count=record.restart_count,
             reason=record.reason,
+            hint=hint_for(record, last_lines),
+            last_lines=last_lines,
         )
 
     async def expire(self, now: datetime) -> None:
