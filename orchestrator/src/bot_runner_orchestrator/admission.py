@@ -1,0 +1,36 @@
+"""What of a request for a job becomes part of the job. Pure functions.
+
+Besides ``initial_data``, Avtomatika takes a handful of fields out of the body and passes some of them on to
+workers unchecked: a ``metadata`` that is no object, or any ``result_timeout`` (it becomes a deadline with a
+fraction), makes the SDK's poll raise, and its worker never asks for tasks again. None of them has a use here,
+and ``webhook_url`` would make the orchestrator call any address that a client names.
+"""
+
+from typing import Any
+
+from rxon.constants import JOB_STATUS_PENDING
+
+UNSUPPORTED = "_unsupported"
+_FIELDS = (
+    "dispatch_timeout",
+    "max_transitions",
+    "metadata",
+    "policy",
+    "result_timeout",
+    "security",
+    "webhook_url",
+)
+
+
+def admit(state: dict[str, Any], blueprint: str) -> None:
+    """Take the fields that this orchestrator does not support out of a new job, in place.
+
+    Their names stay in the job's history, for the blueprint to refuse the job.
+    """
+    if state.get("blueprint_name") != blueprint or state.get("status") != JOB_STATUS_PENDING:
+        return
+    if given := [name for name in _FIELDS if state.get(name) is not None]:
+        state.update(dict.fromkeys(given))
+        state["state_history"] = {UNSUPPORTED: given}
+    # Avtomatika merges the metadata of a worker's result into it, and fails where it is None.
+    state["metadata"] = {}

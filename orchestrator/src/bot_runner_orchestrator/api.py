@@ -1,0 +1,87 @@
+"""What we change in Avtomatika's HTTP API, as aiohttp middlewares."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from avtomatika.utils.json import json_response
+from orjson import loads
+
+from .storage import BotRunnerStorage
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_PROGRESS = ("progress", "progress_message")
+_SHOWN_OF_WORKERS = ("worker_id", "worker_type", "status", "reputation")
+_SHOWN_OF_SKILLS = ("name", "description", "version", "properties")
+
+
+def bot_runner_middlewares(storage: BotRunnerStorage, max_request_bytes: int) -> list[Middleware]:
+    """The middlewares, outermost first.
+
+    Args:
+        storage: Where jobs are kept.
+        max_request_bytes: Largest body; aiohttp's own limit, 1 MiB, is too small for archives.
+    """
+
+    @web.middleware
+    async def larger_bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await handler(request.clone(client_max_size=max_request_bytes))
+
+    @web.middleware
+    async def finish_what_is_begun(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # The server cancels a request whose client has gone: right for a worker's poll, which would swallow
+        # a task, wrong for a job that is saved but not queued yet.
+        if request.method in ("GET", "HEAD"):
+            return await handler(request)
+        return await asyncio.shield(asyncio.ensure_future(handler(request)))
+
+    @web.middleware
+    async def closed_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # An approval would move a job of ours to any of its states without a worker.
+        if request.path.startswith("/_public/webhooks/"):
+            raise web.HTTPNotFound
+        return await handler(request)
+
+    @web.middleware
+    async def job_progress(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        job_id = _job_id(request)
+        if job_id is None or not isinstance(response, web.Response) or response.status != 200:
+            return response
+        state = await storage.get_job_state(job_id) or {}
+        progress = {name: state[name] for name in _PROGRESS if state.get(name) is not None}
+        return json_response(_body(response) | progress) if progress else response
+
+    @web.middleware
+    async def worker_list(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        if request.path != "/api/workers" or not isinstance(response, web.Response) or response.status != 200:
+            return response
+        return json_response([_worker_view(worker) for worker in await storage.live_workers()])
+
+    return [larger_bodies, finish_what_is_begun, closed_routes, job_progress, worker_list]
+
+
+def _job_id(request: web.Request) -> str | None:
+    match request.path.split("/"):
+        case ["", "api", "jobs", job_id] if request.method == "GET" and "fields" not in request.query:
+            return job_id
+    return None
+
+
+def _body(response: web.Response) -> dict[str, Any]:
+    body = loads(response.body) if isinstance(response.body, bytes) else {}
+    return body if isinstance(body, dict) else {}
+
+
+def _worker_view(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """What any client may know of a worker; signatures, addresses and resources are not among it."""
+    view = {"status": "idle"} | {name: worker[name] for name in _SHOWN_OF_WORKERS if name in worker}
+    view["supported_skills"] = [
+        {name: skill[name] for name in _SHOWN_OF_SKILLS if skill.get(name) is not None}
+        for skill in worker.get("supported_skills") or []
+    ]
+    return view

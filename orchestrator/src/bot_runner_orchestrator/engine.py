@@ -1,0 +1,224 @@
+"""Avtomatika's engine, set up for bots."""
+
+import asyncio
+import os
+from collections import deque
+from logging import getLogger
+from typing import Any
+
+from aiohttp import web
+from avtomatika.config import Config
+from avtomatika.engine import OrchestratorEngine
+from redis.asyncio import Redis
+from rxon.constants import JOB_STATUS_FAILED
+from rxon.security import create_server_ssl_context
+
+from . import blueprint
+from .api import bot_runner_middlewares
+from .clients import ClientDirectory
+from .errors import SetupError
+from .history import RedactedHistory
+from .logs import configure_logging
+from .memory_storage import BotRunnerMemoryStorage
+from .outcomes import TaskOutcomes
+from .redis_storage import BotRunnerRedisStorage
+from .settings import Settings
+from .storage import BotRunnerStorage
+from .workers import release_tasks_of_lost_workers
+
+logger = getLogger(__name__)
+
+_WATCH_SECONDS = 2
+_SHUTDOWN_SECONDS = 1.0
+
+
+class BotRunnerEngine(OrchestratorEngine):
+    """The orchestrator engine with the ``bot_runner`` blueprint and everything that belongs to it.
+
+    Args:
+        settings: The orchestrator's settings.
+        clients: Who may use the API.
+    """
+
+    def __init__(self, settings: Settings, clients: ClientDirectory) -> None:
+        self.settings = settings
+        self.bot_storage = make_storage(settings, clients)
+        configure_logging(settings)
+        super().__init__(self.bot_storage, make_config(settings))
+        # The engine has just set up logging its own way: everything, to stdout.
+        self.log_manager.stop()
+        configure_logging(settings)
+        self.app.middlewares.extend(
+            bot_runner_middlewares(self.bot_storage, settings.max_request_mb * 1024 * 1024)
+        )
+        self.middleware_chain.add(TaskOutcomes(blueprint.NAME))
+        self.register_blueprint(blueprint.bot_runner_blueprint(self.bot_storage, settings))
+        self._lost_workers_watch: asyncio.Task[None] | None = None
+        self._heartbeats: deque[str] = deque(maxlen=1000)
+
+    async def start(self) -> None:
+        """Start serving.
+
+        Raises:
+            SetupError: The address cannot be used, or the storage cannot be reached.
+        """
+        if not await self.bot_storage.ping():
+            where = f"{self.settings.redis_host}:{self.settings.redis_port}"
+            raise SetupError(f"cannot use Redis at {where}: it does not answer, or refuses REDIS_PASSWORD")
+        self.setup()
+        self.runner = web.AppRunner(
+            self.app, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS, access_log=None
+        )
+        await self.runner.setup()
+        self.site = web.TCPSite(
+            self.runner, self.settings.api_host, self.settings.api_port, ssl_context=self._tls_context()
+        )
+        try:
+            await self.site.start()
+        except OSError as exc:
+            await self.stop()
+            address = f"{self.settings.api_host}:{self.settings.api_port}"
+            raise SetupError(f"cannot listen on {address}: {_reason(exc)}") from exc
+        self._lost_workers_watch = asyncio.create_task(self._watch_for_lost_workers())
+
+    async def stop(self) -> None:
+        """Stop serving, within about a second."""
+        await super().stop()  # type: ignore[no-untyped-call]
+
+    @property
+    def port(self) -> int:
+        """The port that the engine listens on."""
+        return int(self.runner.addresses[0][1])
+
+    async def on_shutdown(self, app: web.Application) -> None:
+        """End without waiting for anybody's long poll."""
+        if self._lost_workers_watch:
+            self._lost_workers_watch.cancel()
+        await self.bot_storage.close_polls()
+        await super().on_shutdown(app)
+        if isinstance(self.bot_storage, BotRunnerRedisStorage):
+            await self.bot_storage.aclose()
+
+    async def handle_rxon_message(self, message_type: str, payload: Any, context: dict[str, Any]) -> Any:
+        """Handle a worker's message.
+
+        A heartbeat of a worker that is not registered (this process was restarted) is answered with 404,
+        which makes the SDK register again; Avtomatika itself would say ``ok`` for ever. A heartbeat that the
+        SDK sends twice within a second is no replay attack, as Avtomatika would have it, and has no effect.
+        """
+        if message_type == "heartbeat" and self._is_repeated(payload):
+            return {"status": "ok"}
+        answer = await super().handle_rxon_message(message_type, payload, context)
+        if message_type == "heartbeat":
+            worker_id = str(context.get("worker_id_hint"))
+            if not await self.bot_storage.get_worker_info(worker_id):
+                raise web.HTTPNotFound(text="worker not found: register again")
+        return answer
+
+    async def handle_task_failure(
+        self, job_state: dict[str, Any], task_id: str, error_message: str | None
+    ) -> None:
+        """End a job whose task ran out of time.
+
+        It is not given out again: the worker may still be at it. (Failures that workers report do not come
+        here; see :mod:`.outcomes`.)
+        """
+        if job_state.get("blueprint_name") != blueprint.NAME:
+            await super().handle_task_failure(job_state, task_id, error_message)
+            return
+
+        def fail(state: dict[str, Any]) -> dict[str, Any]:
+            return state | {"status": JOB_STATUS_FAILED, "error_message": error_message}
+
+        await self.bot_storage.set_task_cancellation_flag(task_id)
+        await self.bot_storage.update_job_state_atomic(job_state["id"], fail)
+
+    def _is_repeated(self, heartbeat: Any) -> bool:
+        security = heartbeat.get("security") if isinstance(heartbeat, dict) else None
+        signature = security.get("signature") if isinstance(security, dict) else None
+        if signature in self._heartbeats:
+            return True
+        if signature:
+            self._heartbeats.append(signature)
+        return False
+
+    async def _setup_history_storage(self) -> None:
+        await super()._setup_history_storage()
+        self.history_storage = RedactedHistory(self.history_storage)
+
+    async def _watch_for_lost_workers(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                await release_tasks_of_lost_workers(self.bot_storage, blueprint.NAME)
+            except Exception:  # a storage that is down for a moment must not end the watch
+                logger.exception("Looking for lost workers failed.")
+
+    def _tls_context(self) -> Any:
+        if not self.config.TLS_ENABLED:
+            return None
+        return create_server_ssl_context(
+            cert_path=self.config.TLS_CERT_PATH,
+            key_path=self.config.TLS_KEY_PATH,
+            ca_path=self.config.TLS_CA_PATH,
+            require_client_cert=self.config.TLS_REQUIRE_CLIENT_CERT,
+        )
+
+
+def _reason(error: OSError) -> str:
+    # asyncio puts a sentence with the address around the system's own.
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+
+
+def make_storage(settings: Settings, clients: ClientDirectory) -> BotRunnerStorage:
+    """The storage that the settings ask for; nothing is connected yet."""
+    common: dict[str, Any] = {
+        "clients": clients,
+        "blueprint": blueprint.NAME,
+        "retention_seconds": settings.job_retention_hours * 3600,
+    }
+    if settings.storage_kind == "memory":
+        return BotRunnerMemoryStorage(**common)
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    client = Redis(
+        host=settings.redis_host or "", port=settings.redis_port, db=settings.redis_db, password=password
+    )
+    return BotRunnerRedisStorage(client, **common)
+
+
+def make_config(settings: Settings) -> Config:
+    """Avtomatika's configuration: its own reading of the environment, then what we know better.
+
+    Raises:
+        SetupError: A variable that Avtomatika itself reads is wrong.
+    """
+    try:
+        config = Config()
+    except ValueError as exc:
+        raise SetupError(str(exc)) from exc
+    values: dict[str, Any] = {
+        "API_HOST": settings.api_host,
+        "API_PORT": settings.api_port,
+        # Clients come from our own directory; an empty token turns Avtomatika's way of accepting one off.
+        "CLIENT_TOKEN": "",
+        "CLIENTS_CONFIG_PATH": "",
+        "GLOBAL_WORKER_TOKEN": settings.global_worker_token.get_secret_value(),
+        "HISTORY_DATABASE_URI": settings.history_database_uri,
+        "LOG_LEVEL": settings.log_level,
+        "CLIENT_API_PREFIX": "api",
+        "ENABLE_CLIENT_API": True,
+        "DETAILED_API_RESPONSES": False,
+        "RATE_LIMIT_LIMIT": settings.rate_limit_limit,
+        "RATE_LIMIT_POLL_LIMIT": settings.rate_limit_limit,
+        "RATE_LIMIT_HEARTBEAT_LIMIT": settings.rate_limit_limit,
+        "RATE_LIMIT_PERIOD": settings.rate_limit_period,
+        "WATCHER_INTERVAL_SECONDS": _WATCH_SECONDS,
+        # Avtomatika keeps a worker for twice this long after its last heartbeat.
+        "WORKER_HEALTH_CHECK_INTERVAL_SECONDS": max(1, settings.worker_ttl_seconds // 2),
+        # A reputation that only ever rises says nothing, and each update would take the worker's expiry away.
+        "REPUTATION_REWARD_SUCCESS": 0.0,
+    }
+    for name, value in values.items():
+        assert hasattr(config, name), f"Avtomatika has no setting {name}"
+        setattr(config, name, value)
+    return config

@@ -1,0 +1,90 @@
+"""What stays of a job once it is over: who asked, how it ended, and the result. Pure functions."""
+
+from typing import Any
+
+from rxon.constants import JOB_STATUS_CANCELLED, JOB_STATUS_FINISHED, TERMINAL_STATES
+
+from .errors import Code, is_job_error, job_error
+
+# Named one by one, so that a field which a later Avtomatika adds is not kept unseen.
+_KEPT = frozenset(
+    {
+        "id",
+        "blueprint_name",
+        "status",
+        "current_state",
+        "result",
+        "progress",
+        "progress_message",
+        "client_config",
+        "created_at",
+        "updated_at",
+        "timestamp",
+        "current_task_id",
+        "task_worker_id",
+        "parent_job_id",
+        "step",
+        "depth",
+        "sealed",
+    }
+)
+
+
+def is_final(state: dict[str, Any]) -> bool:
+    """Whether the job is over and sealed: nothing changes it any more."""
+    return bool(state.get("sealed"))
+
+
+def seal(state: dict[str, Any], blueprint: str) -> dict[str, Any]:
+    """Make a job that has reached its end ready to be kept, in place.
+
+    Its ``result`` holds the task's data or, always, ``{"error": …}``; params, headers, the task and
+    everything else that may be secret or large is dropped. Jobs that go on, and those of other blueprints,
+    are left alone.
+
+    Returns:
+        The same ``state``.
+    """
+    status = state.get("status")
+    if state.get("blueprint_name") != blueprint or status not in TERMINAL_STATES or is_final(state):
+        return state
+    result = state.get("result")
+    if status == JOB_STATUS_FINISHED:
+        state["result"] = result if isinstance(result, dict) else {}
+    elif not (isinstance(result, dict) and is_job_error(result.get("error"))):
+        state["result"] = {"error": _missing_error(str(status), str(state.get("error_message") or ""))}
+    state["sealed"] = True
+    for name in [name for name in state if name not in _KEPT]:
+        del state[name]
+    return state
+
+
+def _missing_error(status: str, message: str) -> dict[str, Any]:
+    """The error of a job that Avtomatika ended by itself, judged by its message, which is never quoted."""
+    if status == JOB_STATUS_CANCELLED:
+        return job_error(
+            Code.JOB_CANCELLED,
+            "The job was cancelled.",
+            hint="A task that a worker had begun may have been completed: check with status.",
+            stage="task",
+        )
+    if "timed out" in message or "timeout" in message:
+        return job_error(
+            Code.TASK_TIMED_OUT,
+            "The task was not done in time.",
+            hint="The worker may still be at it: check with status before you send the request again.",
+            stage="task",
+        )
+    if message.startswith(("No suitable worker", "No worker", "No trusted worker")):
+        return job_error(
+            Code.NO_WORKER_AVAILABLE,
+            "No worker could take the task.",
+            hint="Send the request again; if that does not help, ask the operator.",
+            stage="dispatch",
+        )
+    return job_error(
+        Code.INTERNAL_ERROR,
+        "The orchestrator could not complete the job.",
+        hint="The operator finds more in the orchestrator's log.",
+        stage="dispatch",
+    )

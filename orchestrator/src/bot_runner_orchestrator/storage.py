@@ -1,0 +1,166 @@
+"""What this orchestrator needs of a storage, whichever of Avtomatika's it stands in front of.
+
+:class:`BotRunnerStorage` is the choke point that every job passes on its way into a store: it seals jobs
+that are over (:mod:`.sealing`) and lets nothing change them afterwards. It also answers who a client is
+(:mod:`.clients`), gives tasks to busy workers where none is idle, and ends long polls at shutdown.
+"""
+
+# The calls to super() reach the storage behind the mixin, not the abstract base that mypy sees.
+# mypy: disable-error-code="safe-super"
+
+import asyncio
+from collections.abc import Callable
+from inspect import isawaitable
+from time import monotonic
+from typing import Any
+
+from avtomatika.storage.base import StorageBackend
+
+from .admission import admit
+from .clients import ClientDirectory
+from .offers import takes_tasks
+from .sealing import is_final, seal
+
+
+class BotRunnerStorage(StorageBackend):
+    """Mixin in front of one of Avtomatika's storages; see the module.
+
+    Args:
+        clients: Who may use the API.
+        blueprint: Whose jobs are sealed.
+        retention_seconds: How long a job that is over can be read.
+    """
+
+    def __init__(
+        self, *args: Any, clients: ClientDirectory, blueprint: str, retention_seconds: float, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._clients = clients
+        self._limited = {
+            client.identity: client.monthly_attempts for client in clients if client.monthly_attempts
+        }
+        self._blueprint = blueprint
+        self._retention_seconds = retention_seconds
+        self._polls: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    # What the two storages do differently.
+
+    async def watched_jobs(self) -> list[str]:
+        """Ids of the jobs that have a deadline, which are those that wait for a worker."""
+        raise NotImplementedError
+
+    async def _next_task(self, worker_id: str, timeout_seconds: float) -> dict[str, Any] | None:
+        """Wait for a task in the worker's own queue; ``None`` when the time is up."""
+        raise NotImplementedError
+
+    async def _forget_later(self, job_id: str) -> None:
+        """Let the job go after the retention time."""
+        raise NotImplementedError
+
+    # Jobs.
+
+    async def save_job_state(self, job_id: str, state: dict[str, Any]) -> None:
+        """Save the job, unless it is already over: checked if it is new, sealed if it is over now."""
+        # In place and at once: the caller goes on with the same dictionary.
+        admit(state, self._blueprint)
+        seal(state, self._blueprint)
+        await self.update_job_state_atomic(job_id, lambda _stored: state)
+
+    async def update_job_state(self, job_id: str, update_data: dict[str, Any]) -> dict[str, Any]:
+        """Merge ``update_data`` into the job, unless it is already over."""
+        return await self.update_job_state_atomic(job_id, lambda stored: stored | update_data)
+
+    async def update_job_state_atomic(
+        self, job_id: str, update_callback: Callable[[dict[str, Any]], Any]
+    ) -> dict[str, Any]:
+        """Change the job in one step, unless it is already over; sealed, if it is over now."""
+
+        async def unless_over(stored: dict[str, Any]) -> dict[str, Any]:
+            if is_final(stored):
+                return stored
+            updated = update_callback(stored)
+            if isawaitable(updated):
+                updated = await updated
+            return seal(updated, self._blueprint)
+
+        state = await super().update_job_state_atomic(job_id, unless_over)
+        if is_final(state):
+            await self._forget_later(job_id)
+        return state
+
+    async def dequeue_job(self, block: int | None = None) -> tuple[str, str] | None:
+        """The next job to work on; one that was cancelled while it waited is left out."""
+        if self._closing:
+            # The executor waits for this; a storage that swallows the cancellation would keep it going.
+            raise asyncio.CancelledError
+        entry = await super().dequeue_job(block)
+        if entry is None:
+            return None
+        job_id, message_id = entry
+        if is_final(await self.get_job_state(job_id) or {}):
+            await self.ack_job(message_id)
+            return None
+        return entry
+
+    # Clients.
+
+    async def get_client_config(self, token: str) -> dict[str, Any] | None:
+        """The client that shows ``token``, by its identity and without the token."""
+        client = self._clients.find(token)
+        return client.as_client_config() if client else None
+
+    async def check_and_decrement_quota(self, token: str) -> bool:
+        """Whether the client may make this request; only clients with ``monthly_attempts`` are counted."""
+        return token not in self._limited or await super().check_and_decrement_quota(token)
+
+    async def initialize(self) -> None:
+        """Prepare the storage and set the clients' quotas."""
+        await super().initialize()
+        for identity, attempts in self._limited.items():
+            await self.initialize_client_quota(identity, attempts)
+
+    # Workers.
+
+    async def live_workers(self) -> list[dict[str, Any]]:
+        """The registrations of all workers whose heartbeat has not run out."""
+        return await self.get_workers(await self.get_active_worker_ids())
+
+    async def find_workers_for_skill(self, skill_name: str) -> list[str]:
+        """Idle workers with the skill or, if there is none, busy ones: the task waits in their queue."""
+        if idle := await super().find_workers_for_skill(skill_name):
+            return idle
+        return [w["worker_id"] for w in await self.live_workers() if takes_tasks(w, skill_name)]
+
+    async def dequeue_task_for_worker(self, worker_id: str, timeout: int) -> dict[str, Any] | None:  # noqa: ASYNC109
+        """The next task from the worker's own queue; ``None`` when the time is up or the process ends.
+
+        Tasks of jobs that are over are dropped. Nothing is taken from other workers' queues: those workers
+        were chosen for the modes that they offer. What waits in the queue of a worker that is gone is given
+        out again by :func:`~.workers.release_tasks_of_lost_workers`.
+        """
+        poll = asyncio.current_task()
+        assert poll is not None
+        deadline = monotonic() + timeout
+        self._polls.add(poll)
+        try:
+            while not self._closing and (remaining := deadline - monotonic()) > 0:
+                task = await self._next_task(worker_id, remaining)
+                if task is None or not is_final(await self.get_job_state(task["job_id"]) or {}):
+                    return task
+                await self.decrement_worker_load(worker_id)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+        finally:
+            self._polls.discard(poll)
+        return None
+
+    async def close_polls(self) -> None:
+        """Answer all waiting workers that there is nothing for them, now and from now on."""
+        self._closing = True
+        polls = list(self._polls)
+        for poll in polls:
+            poll.cancel()
+        # They still have to send their answers; the server's own shutdown gives them the time.
+        await asyncio.sleep(0)

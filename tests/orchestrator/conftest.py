@@ -1,0 +1,274 @@
+"""A real orchestrator on a free port, and a worker that speaks the real protocol to it."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+from rxon.security import sign_payload
+
+from bot_runner_orchestrator.clients import Client, ClientDirectory
+from bot_runner_orchestrator.engine import BotRunnerEngine
+from bot_runner_orchestrator.settings import Settings
+
+WORKER_TOKEN = "worker-token-of-the-tests"
+STATUSES = ["rejected", "unavailable"]
+ENDED = {"finished", "failed", "quarantined", "cancelled", "error"}
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def started(_task: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "success", "data": {"status": "started"}}
+
+
+class Orchestrator:
+    """The engine and an HTTP client of it. Clients: ``alice``, ``bob`` and ``front`` (acts for others)."""
+
+    def __init__(self, engine: BotRunnerEngine, http: aiohttp.ClientSession) -> None:
+        self.engine = engine
+        self.http = http
+        self.url = f"http://127.0.0.1:{engine.port}"
+
+    async def request(self, method: str, path: str, client: str = "alice", **options: Any) -> tuple[int, Any]:
+        headers = {"X-Client-Token": f"token-of-{client}"}
+        async with self.http.request(method, self.url + path, headers=headers, **options) as response:
+            text = await response.text()
+            return response.status, await response.json() if text.startswith(("{", "[")) else text
+
+    async def post(self, data: Any, client: str = "alice", **body: Any) -> str:
+        status, answer = await self.request(
+            "POST", "/api/jobs/bot_runner", client, json={"initial_data": data, **body}
+        )
+        assert status == 202, answer
+        return str(answer["job_id"])
+
+    async def job(self, job_id: str, client: str = "alice") -> dict[str, Any]:
+        status, job = await self.request("GET", f"/api/jobs/{job_id}", client)
+        assert status == 200, job
+        assert isinstance(job, dict)
+        return job
+
+    async def end_of(self, job_id: str, client: str = "alice", within: float = 15) -> dict[str, Any]:
+        deadline = time.monotonic() + within
+        while (job := await self.job(job_id, client))["status"] not in ENDED:
+            assert time.monotonic() < deadline, f"still {job}"
+            await asyncio.sleep(0.02)
+        return job
+
+    async def run(self, data: Any, client: str = "alice", **body: Any) -> dict[str, Any]:
+        return await self.end_of(await self.post(data, client, **body), client)
+
+    async def error(self, data: Any, client: str = "alice", **body: Any) -> dict[str, Any]:
+        """The error of a job that must fail."""
+        job = await self.run(data, client, **body)
+        assert job["status"] != "finished", job
+        assert set(job["result"]) == {"error"}
+        error = job["result"]["error"]
+        assert set(error) == {"code", "message", "hint", "details", "stage"}
+        return error  # type: ignore[no-any-return]
+
+    async def reputation(self, worker_id: str) -> Any:
+        _, workers = await self.request("GET", "/api/workers")
+        return next(worker["reputation"] for worker in workers if worker["worker_id"] == worker_id)
+
+
+class ScriptedWorker:
+    """A worker that answers each task with what ``answer`` makes of it."""
+
+    def __init__(self, orchestrator: Orchestrator, worker_id: str, answer: Answer) -> None:
+        self.url = orchestrator.url
+        self.http = orchestrator.http
+        self.worker_id = worker_id
+        self.answer = answer
+        self.tasks: list[dict[str, Any]] = []
+        self.modes: dict[str, Any] = {
+            "simple": {"sources": {"simple": "code or files"}},
+            "custom": {"sources": {"git": "a repository", "archive": "an archive"}},
+        }
+        self.input_schema: dict[str, Any] | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    async def send(self, method: str, path: str, payload: dict[str, Any]) -> tuple[int, Any]:
+        payload = {"worker_id": self.worker_id, "timestamp": int(time.time()), **payload}
+        # The signature is also what tells two messages of one second apart.
+        payload.setdefault("metadata", {"nonce": os.urandom(8).hex()})
+        payload["security"] = {
+            "signature": sign_payload(payload, WORKER_TOKEN, ignore_fields=["bubbling_chain"]),
+            "signer_id": self.worker_id,
+        }
+        async with self.http.request(method, self.url + path, json=payload, headers=self.headers) as response:
+            return response.status, await response.json()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-Worker-Token": WORKER_TOKEN, "X-Worker-ID": self.worker_id}
+
+    def registration(self) -> dict[str, Any]:
+        skills: list[dict[str, Any]] = [
+            {"name": name, "type": name, "output_statuses": STATUSES}
+            for name in ("start_bot", "stop_bot", "restart_bot", "get_logs", "check_status", "list_bots")
+        ]
+        skills[0]["properties"] = {"modes": self.modes}
+        if self.input_schema:
+            skills[0]["input_schema"] = self.input_schema
+        return {"worker_type": "bot-runner", "supported_skills": skills}
+
+    async def register(self) -> None:
+        answer = await self.send("POST", "/_worker/workers/register", self.registration())
+        assert answer[0] == 200, answer
+
+    async def heartbeat(self, status: str = "idle") -> tuple[int, Any]:
+        return await self.send("PATCH", f"/_worker/workers/{self.worker_id}", {"status": status})
+
+    async def poll(self) -> dict[str, Any] | None:
+        path = f"{self.url}/_worker/workers/{self.worker_id}/tasks/next"
+        async with self.http.get(path, headers=self.headers) as response:
+            assert response.status in (200, 204), await response.text()
+            return await response.json() if response.status == 200 else None
+
+    async def report(self, task: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        ids = {"job_id": task["job_id"], "task_id": task["task_id"]}
+        status, answer = await self.send("POST", "/_worker/tasks/result", ids | result)
+        assert status == 200, answer
+        assert isinstance(answer, dict)
+        return answer
+
+    async def progress(self, task: dict[str, Any], progress: float, message: str) -> None:
+        status, answer = await self.send(
+            "POST",
+            "/_worker/events",
+            {
+                "event_id": os.urandom(8).hex(),
+                "origin_worker_id": self.worker_id,
+                "event_type": "progress",
+                "payload": {"progress": progress, "message": message},
+                "target_job_id": task["job_id"],
+                "bubbling_chain": [],
+            },
+        )
+        assert status == 200, answer
+
+    async def work(self) -> None:
+        while True:
+            if task := await self.poll():
+                self.tasks.append(task)
+                await self.report(task, self.answer(task))
+
+    def go(self) -> None:
+        self._loop = asyncio.create_task(self.work())
+
+    async def stop(self) -> None:
+        if self._loop:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError):
+                await self._loop
+
+
+def make_settings(**overrides: Any) -> Settings:
+    values: dict[str, Any] = {
+        "GLOBAL_WORKER_TOKEN": WORKER_TOKEN,
+        "client_token": "token-of-nobody",
+        "api_host": "127.0.0.1",
+        "api_port": 0,
+        "worker_wait_seconds": 0.3,
+        "retry_delay_seconds": 0.05,
+    }
+    return Settings(_env_file=None, **(values | overrides))
+
+
+def make_clients() -> ClientDirectory:
+    def client(name: str, **more: Any) -> Client:
+        return Client(name=name, token=SecretStr(f"token-of-{name}"), user_id=name, **more)
+
+    return ClientDirectory(
+        [
+            client("alice"),
+            client("bob"),
+            client("front", may_act_for_others=True),
+            client("few", monthly_attempts=2),
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    if not (server := shutil.which("redis-server")):
+        pytest.skip("no redis-server here")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    process = subprocess.Popen(
+        [server, "--port", str(port), "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def storage_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Overrides for each of the two storages; Redis is left out where it is not installed."""
+    if request.param == "memory":
+        return {"storage": "memory"}
+    port = request.getfixturevalue("redis_port")
+    with socket.create_connection(("127.0.0.1", port), 1) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(100).startswith(b"+OK")
+    return {"storage": "redis", "redis_host": "127.0.0.1", "redis_port": port}
+
+
+@pytest.fixture
+async def make_orchestrator() -> AsyncIterator[Callable[..., Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(**overrides: Any) -> Orchestrator:
+            engine = BotRunnerEngine(make_settings(**overrides), make_clients())
+            await engine.start()
+            stack.push_async_callback(engine.stop)
+            http = await stack.enter_async_context(aiohttp.ClientSession())
+            return Orchestrator(engine, http)
+
+        yield make
+
+
+@pytest.fixture
+async def orchestrator(make_orchestrator: Callable[..., Any]) -> Orchestrator:
+    """With the memory storage."""
+    made = await make_orchestrator(storage="memory")
+    assert isinstance(made, Orchestrator)
+    return made
+
+
+@pytest.fixture
+async def make_worker() -> AsyncIterator[Callable[..., Any]]:
+    workers: list[ScriptedWorker] = []
+
+    async def make(
+        orchestrator: Orchestrator, answer: Answer = started, worker_id: str = "worker-1", go: bool = True
+    ) -> ScriptedWorker:
+        worker = ScriptedWorker(orchestrator, worker_id, answer)
+        workers.append(worker)
+        await worker.register()
+        if go:
+            worker.go()
+        return worker
+
+    yield make
+    for worker in workers:
+        await worker.stop()

@@ -1,0 +1,251 @@
+"""How a job ends, seen by a client."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
+
+
+def error_data(code: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": "m", "hint": "h", "details": {"a": 1}, "stage": "start"}}
+
+
+async def test_success_shows_the_tasks_data_and_nothing_else(
+    make_orchestrator, make_worker, storage_settings
+) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator)
+
+    job = await orchestrator.run(START)
+
+    assert job["status"] == "finished"
+    assert job["result"] == {"status": "started"}
+    [task] = worker.tasks
+    assert task["type"] == "start_bot"
+    assert task["params"] == {
+        "bot_id": "echo", "deployment_mode": "simple", "code": "print()", "user_id": "alice"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "task"),
+    [
+        ("stop", "stop_bot"),
+        ("restart", "restart_bot"),
+        ("logs", "get_logs"),
+        ("status", "check_status"),
+        ("list", "list_bots"),
+    ],
+)
+async def test_each_action_has_its_task(orchestrator, make_worker, action, task) -> None:
+    worker = await make_worker(orchestrator)
+    await orchestrator.run({"action": action, "bot_id": "echo"})
+    assert [given["type"] for given in worker.tasks] == [task]
+
+
+async def test_rejected_is_told_once_and_costs_no_reputation(
+    make_orchestrator, make_worker, storage_settings
+) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(
+        orchestrator, lambda task: {"status": "rejected", "data": error_data("QUOTA_EXCEEDED")}
+    )
+
+    job = await orchestrator.run(START)
+
+    assert (job["status"], job["result"]) == ("failed", error_data("QUOTA_EXCEEDED"))
+    assert len(worker.tasks) == 1
+    assert await orchestrator.reputation("worker-1") == 1
+
+
+async def test_outage_is_tried_again_and_then_told(make_orchestrator, make_worker, storage_settings) -> None:
+    orchestrator = await make_orchestrator(retry_attempts=3, **storage_settings)
+    worker = await make_worker(
+        orchestrator,
+        lambda task: {
+            "status": "failure",
+            "error": {"code": "TRANSIENT_ERROR", "message": "m"},
+            "data": error_data("ENGINE_UNAVAILABLE"),
+        },
+    )
+
+    error = await orchestrator.error(START)
+
+    assert error["code"] == "ENGINE_UNAVAILABLE"
+    assert error["details"] == {"a": 1, "attempts": 3}
+    assert len(worker.tasks) == 3
+    assert await orchestrator.reputation("worker-1") == 1
+
+
+async def test_outage_that_passes_leaves_no_trace_in_the_result(orchestrator, make_worker) -> None:
+    worker = await make_worker(orchestrator)
+
+    def answer(_task: dict[str, Any]) -> dict[str, Any]:
+        if len(worker.tasks) < 3:
+            error = {"code": "TRANSIENT_ERROR", "message": "m"}
+            return {"status": "failure", "error": error, "data": error_data("ENGINE_UNAVAILABLE")}
+        return {"status": "success", "data": {"status": "started"}}
+
+    worker.answer = answer
+    job = await orchestrator.run(START)
+    assert (job["status"], job["result"]) == ("finished", {"status": "started"})
+
+
+@pytest.mark.parametrize(
+    ("sdk_code", "code", "times"),
+    [
+        ("INVALID_INPUT_ERROR", "INVALID_FIELD", 1),
+        ("PERMANENT_ERROR", "TASK_REFUSED", 1),
+        ("SECURITY_ERROR", "TASK_REFUSED", 1),
+        ("CONTRACT_VIOLATION_ERROR", "TASK_REFUSED", 1),
+        ("TRANSIENT_ERROR", "WORKER_FAILED", 3),
+    ],
+)
+async def test_failures_of_the_sdk_reach_the_client(orchestrator, make_worker, sdk_code, code, times) -> None:
+    worker = await make_worker(
+        orchestrator, lambda task: {"status": "failure", "error": {"code": sdk_code, "message": "why"}}
+    )
+
+    error = await orchestrator.error(START)
+
+    assert (error["code"], error["details"]["worker_code"]) == (code, sdk_code)
+    assert len(worker.tasks) == times
+    assert await orchestrator.reputation("worker-1") == 1
+
+
+async def test_status_that_nobody_knows_still_ends_in_an_error(orchestrator, make_worker) -> None:
+    await make_worker(orchestrator, lambda task: {"status": "perhaps"})
+    assert (await orchestrator.error(START))["code"] == "INTERNAL_ERROR"
+
+
+async def test_no_worker(make_orchestrator, storage_settings) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    error = await orchestrator.error(START)
+    assert error["code"] == "NO_WORKER_AVAILABLE"
+    assert "bot-runner-worker" in error["hint"]
+
+
+async def test_worker_that_comes_in_time_gets_the_task(make_orchestrator, make_worker) -> None:
+    orchestrator = await make_orchestrator(worker_wait_seconds=10)
+    job_id = await orchestrator.post(START)
+    await asyncio.sleep(0.3)
+    await make_worker(orchestrator)
+    assert (await orchestrator.end_of(job_id))["status"] == "finished"
+
+
+async def test_sixty_jobs_at_once(make_orchestrator, make_worker, storage_settings) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator)
+
+    jobs = await asyncio.gather(
+        *(orchestrator.run({"action": "status", "bot_id": f"bot{number}"}) for number in range(60))
+    )
+
+    assert [job["status"] for job in jobs] == ["finished"] * 60
+    assert len(worker.tasks) == 60
+
+
+async def test_jobs_that_wait_hold_up_no_others(make_orchestrator, make_worker) -> None:
+    orchestrator = await make_orchestrator(retry_delay_seconds=5)
+    error = {"code": "TRANSIENT_ERROR", "message": "m"}
+    await make_worker(
+        orchestrator,
+        lambda task: (
+            {"status": "failure", "error": error}
+            if task["params"]["bot_id"] == "down"
+            else {"status": "success", "data": {}}
+        ),
+    )
+    await orchestrator.post({"action": "status", "bot_id": "down"})
+    await asyncio.sleep(0.2)
+    assert (await orchestrator.run({"action": "status", "bot_id": "up"}))["status"] == "finished"
+
+
+async def test_full_worker_gets_the_task_later(make_orchestrator, make_worker, storage_settings) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    assert (await worker.heartbeat("full"))[0] == 200
+    job_id = await orchestrator.post(START)
+    await asyncio.sleep(0.7)
+    assert (await orchestrator.job(job_id))["status"] == "waiting_for_worker"
+    worker.go()
+    assert (await orchestrator.end_of(job_id))["status"] == "finished"
+
+
+async def test_cancelled_job_is_never_given_to_a_worker(
+    make_orchestrator, make_worker, storage_settings
+) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post(START)
+    await asyncio.sleep(0.3)
+
+    assert (await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel"))[0] == 200
+    worker.go()
+    await orchestrator.run({"action": "list"})
+
+    assert [task["type"] for task in worker.tasks] == ["list_bots"]
+    job = await orchestrator.job(job_id)
+    assert (job["status"], job["result"]["error"]["code"]) == ("cancelled", "JOB_CANCELLED")
+
+
+async def test_job_cancelled_before_it_was_looked_at_stays_cancelled(make_orchestrator, make_worker) -> None:
+    orchestrator = await make_orchestrator(worker_wait_seconds=5)
+    job_id = await orchestrator.post(START)
+    await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
+    worker = await make_worker(orchestrator)
+    await asyncio.sleep(0.5)
+    assert worker.tasks == []
+    assert (await orchestrator.job(job_id))["status"] == "cancelled"
+
+
+async def test_late_result_changes_nothing(make_orchestrator, make_worker, storage_settings) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post(START)
+    task = await worker.poll()
+    await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
+
+    await worker.report(task, {"status": "success", "data": {"status": "started"}})
+    await asyncio.sleep(0.3)
+
+    job = await orchestrator.job(job_id)
+    assert (job["status"], job["result"]["error"]["code"]) == ("cancelled", "JOB_CANCELLED")
+
+
+@pytest.mark.parametrize("picked_up", [True, False])
+async def test_task_that_takes_too_long(make_orchestrator, make_worker, storage_settings, picked_up) -> None:
+    orchestrator = await make_orchestrator(start_timeout_seconds=1, **storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post(START)
+    if picked_up:
+        assert await worker.poll()
+
+    job = await orchestrator.end_of(job_id)
+
+    assert (job["status"], job["result"]["error"]["code"]) == ("failed", "TASK_TIMED_OUT")
+
+
+async def test_deadline_that_has_not_come_ends_nothing(
+    make_orchestrator, make_worker, storage_settings
+) -> None:
+    orchestrator = await make_orchestrator(start_timeout_seconds=60, **storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post(START)
+    task = await worker.poll()
+    await asyncio.sleep(2.5)
+    await worker.report(task, {"status": "success", "data": {}})
+    assert (await orchestrator.end_of(job_id))["status"] == "finished"
+
+
+async def test_progress_is_shown(make_orchestrator, make_worker, storage_settings) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post(START)
+    assert "progress" not in await orchestrator.job(job_id)
+    task = await worker.poll()
+    await worker.progress(task, 0.5, "building the image")
+    job = await orchestrator.job(job_id)
+    assert (job["progress"], job["progress_message"]) == (0.5, "building the image")

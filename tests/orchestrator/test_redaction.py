@@ -1,0 +1,68 @@
+"""What reaches logs and the history."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orjson import dumps
+
+from bot_runner_orchestrator.history import RedactedHistory
+from bot_runner_orchestrator.redaction import HiddenParams, redact
+
+SECRET = "s3cr3t"
+
+
+def test_params_show_only_what_is_known_to_be_harmless() -> None:
+    shown = redact(
+        {
+            "initial_data": {"action": "start", "user_id": "alice", "bot_id": "echo", "new_param": SECRET},
+            "current_task_info": {"params": HiddenParams(git_repo=SECRET, bot_id="echo")},
+        }
+    )
+    assert SECRET not in str(shown)
+    assert shown["initial_data"]["action"] == "start"
+    assert shown["initial_data"]["user_id"] == "alice"
+    assert shown["current_task_info"]["params"]["bot_id"] == "echo"
+
+
+def test_secret_names_are_hidden_at_any_depth() -> None:
+    names = ("env_vars", "registry_auth", "git_token", "X-Client-Token", "Authorization", "password", "code",
+             "files", "archive", "logs", "tracing_context", "signature")  # fmt: skip
+    data: Mapping[str, Any] = {name: {"deep": [SECRET]} for name in names}
+    assert SECRET not in str(redact({"a": [data]}))
+
+
+def test_hidden_params_are_hidden_in_text_only() -> None:
+    params = HiddenParams(code=SECRET)
+    assert SECRET not in f"{params} {params!r} { {'params': params} }"
+    assert SECRET.encode() in dumps(params)
+
+
+class Kept(RedactedHistory):
+    """Stands in for the inner history and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    async def log_job_event(self, event_data: dict[str, Any]) -> None:
+        self.events.append(event_data)
+
+    async def get_worker_history(self, worker_id: str, since_days: int) -> list[dict[str, Any]]:
+        return self.events
+
+
+async def test_event_that_completes_a_job_has_its_status() -> None:
+    inner = Kept()
+    for state in ("finished", "failed"):
+        event = {"event_type": "job_completed", "state": state, "context_snapshot": {"status": "running"}}
+        await RedactedHistory(inner).log_job_event(event)
+    assert [event["context_snapshot"]["status"] for event in inner.events] == ["finished", "failed"]
+
+
+async def test_refusals_and_outages_do_not_count_against_a_worker() -> None:
+    inner = Kept()
+    inner.events = [
+        {"context_snapshot": {"result": {"status": status}}}
+        for status in ("success", "rejected", "unavailable", "failure")
+    ]
+    counted = await RedactedHistory(inner).get_worker_history("w", 30)
+    assert [event["context_snapshot"]["result"]["status"] for event in counted] == ["success", "failure"]
