@@ -5,6 +5,8 @@ BASE_IMAGE=$(<.state/base-image)
 export BASE_IMAGE
 status=0
 
+scripts/services.sh
+
 say "Tests of the orchestrator, in its environment"
 # The tests' shared conftest.py belongs to the worker's environment.
 .venv-orchestrator/bin/pytest --confcutdir tests/orchestrator tests/orchestrator || status=$?

@@ -202,7 +202,7 @@ def make_clients() -> ClientDirectory:
 @pytest.fixture(scope="session")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if not (server := shutil.which("redis-server")):
-        pytest.skip("no redis-server here")
+        pytest.fail("redis-server is missing: run scripts/services.sh")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -15,8 +15,10 @@ START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code
         ({"action": ["start"]}, "UNKNOWN_ACTION", "action"),
         ({"action": "start", "deployment_mode": "simple"}, "MISSING_REQUIRED_FIELD", "bot_id"),
         ({"action": "start", "bot_id": "echo"}, "MISSING_REQUIRED_FIELD", "deployment_mode"),
-        ({"action": "stop", "bot_id": ""}, "MISSING_REQUIRED_FIELD", "bot_id"),
-        ({"action": "list", "user_id": 5}, "INVALID_USER_ID", "user_id"),
+        ({"action": "stop", "bot_id": None}, "MISSING_REQUIRED_FIELD", "bot_id"),
+        ({"action": "list", "user_id": 5.5}, "INVALID_USER_ID", "user_id"),
+        ({"action": "list", "user_id": True}, "INVALID_USER_ID", "user_id"),
+        ({"action": "list", "user_id": 5}, "FORBIDDEN_USER", "user_id"),
         ({"action": "list", "user_id": "bob"}, "FORBIDDEN_USER", "user_id"),
     ],
 )

@@ -172,7 +172,7 @@ async def test_an_engine_that_is_down_is_retried_and_then_reported(tmp_path: Pat
         error = await client.error("start", bot_id="bot", **SIMPLE)
         assert error["code"] == "ENGINE_UNAVAILABLE"
         assert error["hint"]
-        assert stack.workers[0].log.read_text().count("ENGINE_UNAVAILABLE in") == 3
+        assert stack.workers[0].log.read_text().count("ENGINE_UNAVAILABLE in") == 2
         assert [worker["reputation"] for worker in await client.workers()] == [1.0]
 
 

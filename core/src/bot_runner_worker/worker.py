@@ -33,6 +33,9 @@ UNAVAILABLE = "unavailable"
 
 TRANSIENT_ERROR = "TRANSIENT_ERROR"
 
+POLLING_PAUSE = 1.0
+"""Seconds between a poll that failed in an unforeseen way and the next."""
+
 _TASK_MODELS: dict[str, type[UserRequest]] = {
     "stop_bot": StopBot,
     "restart_bot": RestartBot,
@@ -69,9 +72,27 @@ async def _run(settings: Settings) -> None:
             supervisor.cancel()
 
 
+class PersistentWorker(Worker):
+    """The SDK's worker, which goes on polling for tasks whatever happens to a poll.
+
+    A task that the SDK cannot read ends its polling for good, and nothing says so: the worker keeps sending
+    heartbeats and never takes another task (avtomatika-worker 1.0b20).
+    """
+
+    async def _start_polling(self) -> None:
+        while True:
+            try:
+                await super()._start_polling()
+            except Exception:
+                logger.exception("polling for tasks failed; going on in %.0f s", POLLING_PAUSE)
+                await asyncio.sleep(POLLING_PAUSE)
+            else:
+                return  # told to shut down
+
+
 def build_worker(runner: Runner) -> Worker:
     """The SDK's worker with the runner's tasks registered."""
-    worker = Worker(
+    worker = PersistentWorker(
         worker_type=runner.settings.worker_type,
         max_concurrent_tasks=runner.settings.max_concurrent_tasks,
         config=_sdk_config(runner.settings),

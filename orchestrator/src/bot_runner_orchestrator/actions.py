@@ -62,7 +62,8 @@ def read_request(initial_data: Any, client: Mapping[str, Any]) -> TaskRequest:
     action = _action(initial_data.get("action"))
     user_id = _user_id(initial_data.get("user_id"), client)
     for field in action.required:
-        if initial_data.get(field) in (None, ""):
+        # Only presence: what a field may hold is the worker's to say, with codes of its own.
+        if initial_data.get(field) is None:
             raise _refused(
                 Code.MISSING_REQUIRED_FIELD,
                 f"{field} is missing.",
@@ -95,6 +96,9 @@ def _user_id(requested: Any, client: Mapping[str, Any]) -> str:
     own = str(client["user_id"])
     if requested is None:
         return own
+    # Telegram's user ids are numbers, and front ends pass them on as such.
+    if isinstance(requested, int) and not isinstance(requested, bool):
+        requested = str(requested)
     if not isinstance(requested, str) or not requested:
         raise _refused(
             Code.INVALID_USER_ID,
