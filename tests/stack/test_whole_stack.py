@@ -1,10 +1,13 @@
 """The whole stack over HTTP: real orchestrator process, real SDK worker, real Engine."""
 
 import asyncio
+import json
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +154,34 @@ async def test_a_secret_is_found_nowhere_but_in_the_container(engine: Engine, tm
         for form in (SENTINEL, "sentinel-4f1c9e"):
             at = text.find(form)
             assert at < 0, text[max(0, at - 300) : at + 100]
+
+
+async def test_a_crash_is_told_to_the_orchestrator_once(tmp_path: Path) -> None:
+    history = {"HISTORY_DATABASE_URI": f"sqlite:{tmp_path / 'history.sqlite'}"}
+    async with EmbeddedStack(StackOptions(orchestrator_env=history)) as stack:
+        try:
+            client = Client(stack.url, stack.client_token)
+            # Alive for long enough to be seen so.
+            code = "import time; time.sleep(4); raise SystemExit(7)"
+            await client.result("start", bot_id="bad", deployment_mode="simple", code=code)
+            for _ in range(60):
+                if "bot_crashed" in "".join(_contents(tmp_path, "history.sqlite*")):
+                    break
+                await asyncio.sleep(1)
+            events = await asyncio.to_thread(_events, tmp_path / "history.sqlite")
+        finally:
+            await sweep(stack)
+    kinds = [kind for kind, _ in events]
+    assert kinds.count("worker_event:bot_crashed") == 1
+    assert kinds.count("worker_event:bot_started") == 1
+    payload = dict(events)["worker_event:bot_crashed"]["payload"]
+    assert (payload["bot_id"], payload["exit_code"], payload["restart_count"]) == ("bad", 7, 5)
+
+
+def _events(database: Path) -> list[tuple[str, dict[str, Any]]]:
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT event_type, context_snapshot FROM job_history").fetchall()
+    return [(kind, json.loads(snapshot)) for kind, snapshot in rows if kind.startswith("worker_event:bot_")]
 
 
 def _contents(folder: Path, pattern: str) -> list[str]:

@@ -49,6 +49,7 @@ def bot_card(bot: Mapping[str, Any], now: datetime) -> Table:
     row("bot", bot.get("bot_id"))
     row("status", status_text(bot.get("status")))
     row("reason", bot.get("reason"))
+    row("hint", bot.get("hint"))
     row("mode", bot.get("mode"))
     row("image", bot.get("image"))
     row("container", bot.get("container_name"))

@@ -65,7 +65,8 @@ def _what_happened(bot_id: str, bot: dict[str, Any]) -> str:
     how = "was killed for using too much memory" if bot.get("oom_killed") else "ended"
     # A bot that is up again at this moment shows no exit code: its last life's is lost.
     code = f" with exit code {exit_code}" if exit_code is not None and status not in _ALIVE else ""
-    reason = f" ({bot['reason']})" if bot.get("reason") else ""
+    told = bot.get("oom_killed") or code
+    reason = f" ({bot['reason']})" if bot.get("reason") and not told else ""
     then = "is not started again" if status in ("exited", "crashed") else "is started again and again"
     return f"The bot {bot_id} started, but {how} within seconds{code}, and {then}{reason}."
 
@@ -75,7 +76,9 @@ def _what_to_do(bot_id: str, bot: dict[str, Any]) -> str:
         return "Ask for more with --memory, as far as the limit allows, or let it use less."
     if bot.get("status") == "exited":
         return "A bot is expected to keep running: does its code wait for updates?"
+    # The worker knows what such last lines mean.
+    first = str(bot.get("hint") or "Correct it.")
     return (
-        "Correct it and start it again with --replace. "
+        f"{first} Then start it again with --replace. "
         f"All of its output: bot-runner logs {bot_id}; to give up: bot-runner stop {bot_id}"
     )

@@ -14,6 +14,7 @@ class EventType(StrEnum):
 
     STARTED = "bot_started"
     CRASHED = "bot_crashed"
+    EXITED = "bot_exited"
     STOPPED = "bot_stopped"
     EXPIRED = "bot_expired"
     REMOVED = "bot_removed"

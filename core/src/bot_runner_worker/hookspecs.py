@@ -112,7 +112,7 @@ class HookSpecs:
 
     @hookspec
     def bot_event(self, event: BotEvent) -> Awaitable[None] | None:
-        """Hear of a bot that started, crashed, stopped, expired or was removed.
+        """Hear of a bot that started, crashed, exited, stopped, expired or was removed.
 
         Called for each plugin after the fact; errors are logged and change nothing.
 

@@ -19,6 +19,7 @@ from bot_runner_worker.results import Result
 from bot_runner_worker.runtime.docker_engine import DockerRuntime
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.manage_bots import BotManager
 from bot_runner_worker.tasks.outcome import Outcome, outcome_of
 from bot_runner_worker.tasks.progress import Progress, Report
@@ -44,8 +45,9 @@ class Runner:
         self.runtime = DockerRuntime(self.engine, settings)
         admission = Admission(self.runtime, settings.max_bots_per_user)
         images = ImageStore(self.engine, settings)
-        starter = BotStarter(settings, self.plugins, images, self.runtime, admission)
-        self.manager = BotManager(settings, self.plugins, self.runtime, admission)
+        self.announcer = Announcer([self.plugins.bot_event])
+        starter = BotStarter(settings, self.plugins, images, self.runtime, admission, self.announcer)
+        self.manager = BotManager(settings, self.announcer, self.runtime, admission)
         self.tasks: dict[str, Task] = {
             "start_bot": starter.start,
             "stop_bot": _without_progress(self.manager.stop),

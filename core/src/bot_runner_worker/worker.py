@@ -4,12 +4,17 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from time import time
 from typing import Any
+from uuid import uuid4
 
+import msgspec
 from avtomatika_worker import Worker
 from avtomatika_worker.config import WorkerConfig
+from rxon.models import WorkerEventPayload
 
 from bot_runner_worker import __version__
+from bot_runner_worker.events import BotEvent
 from bot_runner_worker.logs import hide_secrets, set_up_logging
 from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.requests import (
@@ -20,6 +25,7 @@ from bot_runner_worker.requests import (
     StopBot,
     UserRequest,
 )
+from bot_runner_worker.results import timestamp
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.supervision import supervise
@@ -64,6 +70,7 @@ async def _run(settings: Settings) -> None:
             settings.runner_namespace,
             ", ".join(runner.plugins.catalogue.modes()) or "none",
         )
+        runner.announcer.listen(lambda event: emit(worker, settings, event))
         supervisor = asyncio.create_task(supervise(runner.manager))
         try:
             with hide_secrets(token):
@@ -106,6 +113,27 @@ def build_worker(runner: Runner) -> Worker:
             properties=_properties(runner, name),
         )(_skill(runner, name))
     return worker
+
+
+async def emit(worker: Worker, settings: Settings, event: BotEvent) -> None:
+    """Publish a bot's event to the orchestrator, which keeps it in its history."""
+    message = WorkerEventPayload(
+        event_id=str(uuid4()),
+        worker_id=settings.worker_id,
+        origin_worker_id=settings.worker_id,
+        event_type=event.type.value,
+        payload={
+            "user_id": event.bot.user_id,
+            "bot_id": event.bot.bot_id,
+            "mode": event.mode,
+            "at": timestamp(event.at),
+            **event.details,
+        },
+        timestamp=int(time()),
+    )
+    # The orchestrator refuses events without a signature; the SDK signs only those of running tasks.
+    security = worker._sign_payload_if_needed(message, ignore_fields=["bubbling_chain"])
+    await worker.emit_event(msgspec.structs.replace(message, security=security))
 
 
 def _sdk_config(settings: Settings) -> WorkerConfig:

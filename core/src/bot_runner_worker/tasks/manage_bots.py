@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.events import BotEvent, EventType
+from bot_runner_worker.events import EventType
 from bot_runner_worker.identity import BotKey
-from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.requests import CheckStatus, GetLogs, ListBots, RestartBot, StopBot, parse
 from bot_runner_worker.results import BotList, BotRow, Logs, Started, StatusReport, Stopped, timestamp
 from bot_runner_worker.runtime.protocol import BotRuntime
 from bot_runner_worker.runtime.spec import BotRecord
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.announcements import Announcer, DeathWatch
 from bot_runner_worker.tasks.diagnosis import LAST_LINES, clean_last_lines, hint_for
 
 
@@ -22,16 +22,17 @@ class BotManager:
 
     Args:
         settings: Namespace and limits.
-        plugins: Told of events.
+        announcer: Told of events.
         runtime: Where bots run.
         admission: Serialises the work on each bot.
     """
 
     def __init__(
-        self, settings: Settings, plugins: Plugins, runtime: BotRuntime, admission: Admission
+        self, settings: Settings, announcer: Announcer, runtime: BotRuntime, admission: Admission
     ) -> None:
         self._settings = settings
-        self._plugins = plugins
+        self._announcer = announcer
+        self._deaths = DeathWatch(announcer)
         self._runtime = runtime
         self._admission = admission
 
@@ -44,7 +45,7 @@ class BotManager:
                 return Stopped("not_found", bot.container_name(self._settings.runner_namespace))
             if record.status.is_live:
                 await self._runtime.stop(record)
-                await self._tell(EventType.STOPPED, record)
+                await self._announcer.tell(EventType.STOPPED, record)
         return Stopped("stopped", record.name)
 
     async def restart(self, params: Mapping[str, Any]) -> Started:
@@ -65,7 +66,7 @@ class BotManager:
                 )
             async with self._admission.place_for(bot):
                 restarted = await self._runtime.restart(record)
-        await self._tell(EventType.STARTED, restarted)
+        await self._announcer.tell(EventType.STARTED, restarted)
         return Started(
             status="started",
             container_id=restarted.id,
@@ -132,6 +133,10 @@ class BotManager:
             last_lines=last_lines,
         )
 
+    async def watch(self) -> None:
+        """Announce the bots that died by themselves since the last call."""
+        await self._deaths.look(await self._runtime.list_bots())
+
     async def expire(self, now: datetime) -> None:
         """Stop the bots whose time is over, and remove those that have been readable for long enough."""
         for record in await self._runtime.list_bots():
@@ -152,14 +157,14 @@ class BotManager:
             record = await self._runtime.find(bot)
             if record is not None and record.status.is_live and record.expires_at <= now:
                 await self._runtime.stop(record)
-                await self._tell(EventType.EXPIRED, record)
+                await self._announcer.tell(EventType.EXPIRED, record)
 
     async def _remove_one(self, bot: BotKey) -> None:
         async with self._admission.exclusively(bot):
             record = await self._runtime.find(bot)
             if record is not None and not record.status.is_live:
                 await self._runtime.remove(record)
-                await self._tell(EventType.REMOVED, record)
+                await self._announcer.tell(EventType.REMOVED, record)
 
     async def _existing(self, bot: BotKey) -> BotRecord:
         record = await self._runtime.find(bot)
@@ -172,6 +177,3 @@ class BotManager:
                 stage="request",
             )
         return record
-
-    async def _tell(self, kind: EventType, record: BotRecord) -> None:
-        await self._plugins.bot_event(BotEvent(kind, record.bot, record.mode, datetime.now(UTC)))

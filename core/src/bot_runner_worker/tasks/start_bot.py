@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected
-from bot_runner_worker.events import BotEvent, EventType
+from bot_runner_worker.events import EventType
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.sources import DeploymentRequest
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
@@ -18,6 +18,7 @@ from bot_runner_worker.runtime.protocol import BotRuntime
 from bot_runner_worker.runtime.spec import BotRecord, BotSpec, Limits, digest_of, effective_limits
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.progress import Progress, Stage
 
 
@@ -30,6 +31,7 @@ class BotStarter:
         images: Where images come from.
         runtime: Where bots run.
         admission: Who may start how many.
+        announcer: Told of bots that have started.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class BotStarter:
         images: ImageProvider,
         runtime: BotRuntime,
         admission: Admission,
+        announcer: Announcer,
     ) -> None:
         self._settings = settings
         self._plugins = plugins
         self._images = images
         self._runtime = runtime
         self._admission = admission
+        self._announcer = announcer
 
     async def start(self, params: Mapping[str, Any], progress: Progress) -> Started:
         """Serve a ``start_bot`` task.
@@ -115,7 +119,7 @@ class BotStarter:
             except BotRunnerError as error:
                 error.stage = error.stage or stage.value
                 raise
-        await self._plugins.bot_event(BotEvent(EventType.STARTED, record.bot, record.mode, now))
+        await self._announcer.tell(EventType.STARTED, record)
         notes = list(context.notes) if context is not None else []
         return _started(record, "started", replaced=live, notes=notes)
 
