@@ -15,6 +15,17 @@ lock() {
     --custom-compile-command "make lock" --output-file "$output" "$@" >/dev/null
 }
 
+# lock_part NAME WHOLE FILE…: locks into requirements/NAME.txt what the files ask for, in the very versions of
+# requirements/WHOLE.txt: an image holds what was tested, without the tools of the tests.
+lock_part() {
+  local name=$1 whole=requirements/$2.txt
+  shift 2
+  lock "$name" --constraint "$whole" "$@"
+}
+
 lock bootstrap requirements/bootstrap.in
 lock worker core/pyproject.toml plugins/*/pyproject.toml cli/pyproject.toml stack/pyproject.toml requirements/worker.in
 lock orchestrator orchestrator/pyproject.toml requirements/orchestrator.in
+lock_part image-build worker requirements/image-build.in
+lock_part worker-image worker core/pyproject.toml plugins/*/pyproject.toml
+lock_part orchestrator-image orchestrator orchestrator/pyproject.toml
