@@ -9,6 +9,8 @@ import aiohttp
 
 from bot_runner_worker.engine import Engine, EngineError, images
 from bot_runner_worker.errors import BotRunnerError
+from bot_runner_worker.images.disk import EngineDisk
+from bot_runner_worker.isolation.probe import Level, probe_isolation
 from bot_runner_worker.quantities import format_size
 from bot_runner_worker.runner import load_plugins
 from bot_runner_worker.settings import Settings
@@ -47,8 +49,11 @@ async def run_checks(settings: Settings) -> list[Check]:
         checks: list[Callable[[], Awaitable[Check]]] = [
             lambda: _engine(engine, settings),
             lambda: _base_image(engine, settings),
+            lambda: _registries(settings),
+            lambda: _disk(engine, settings),
             lambda: _plugins(settings),
             lambda: _orchestrator(settings),
+            lambda: _isolation(engine, settings),
         ]
         return [await check() for check in checks]
 
@@ -99,6 +104,41 @@ async def _base_image(engine: Engine, settings: Settings) -> Check:
     return Check(name, State.OK, f"{settings.base_image} ({image.id[:19]})")
 
 
+async def _registries(settings: Settings) -> Check:
+    name = "registries"
+    if "*" in settings.registries_allowed:
+        return Check(
+            name,
+            State.WARNING,
+            "users may name any registry, and a hostile one can send the Engine on to inner addresses",
+            "List the registries that you trust in REGISTRIES_ALLOWED.",
+        )
+    return Check(name, State.OK, f"{len(settings.registries_allowed)} allowed")
+
+
+async def _disk(engine: Engine, settings: Settings) -> Check:
+    name = "Engine's disk"
+    try:
+        free = await EngineDisk(engine, settings).free()
+    except (BotRunnerError, EngineError) as error:
+        return Check(name, State.FAILED, str(error))
+    if free is None:
+        return Check(
+            name,
+            State.WARNING,
+            "its free space cannot be seen from here: builds and pulls are not held back when it is full",
+            "Run the worker where the Engine's data folder can be read, or watch the disk yourself.",
+        )
+    if free < settings.min_free_disk:
+        return Check(
+            name,
+            State.FAILED,
+            f"{format_size(free)} free, less than MIN_FREE_DISK: nothing is built or pulled",
+            "Make room: docker system df shows what takes it.",
+        )
+    return Check(name, State.OK, f"{format_size(free)} free")
+
+
 async def _plugins(settings: Settings) -> Check:
     name = "plugins"
     loaded = load_plugins(settings.model_copy(update={"plugins_strict": False}))
@@ -133,3 +173,21 @@ async def _orchestrator(settings: Settings) -> Check:
     except (aiohttp.ClientError, TimeoutError) as error:
         finding = f"{settings.orchestrator_url} does not answer ({type(error).__name__})"
     return Check(name, State.FAILED, finding, "Start the orchestrator, or correct ORCHESTRATOR_URL.")
+
+
+async def _isolation(engine: Engine, settings: Settings) -> Check:
+    name = "isolation"
+    try:
+        found = await probe_isolation(engine, settings)
+    except BotRunnerError as error:
+        return Check(name, State.WARNING, f"unknown ({error})", error.hint)
+    match found.level:
+        case Level.FULL:
+            return Check(
+                name, State.OK, f"{found}: neither the host nor cloud metadata is within a bot's reach"
+            )
+        case Level.DEGRADED:
+            remedy = "Close it on the Engine's host, as root: bot-runner-worker firewall apply"
+        case Level.UNKNOWN:
+            remedy = "Run bot-runner-worker doctor on the Engine's host itself, not in a container."
+    return Check(name, State.WARNING, str(found), remedy)

@@ -6,6 +6,7 @@ import typer
 
 from bot_runner_worker import __version__
 from bot_runner_worker.cli.doctor import doctor
+from bot_runner_worker.cli.firewall import firewall
 from bot_runner_worker.cli.plugins import plugins
 from bot_runner_worker.cli.remove_all import remove_all
 from bot_runner_worker.cli.run import run
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (run, plugins, doctor, task, remove_all):
     app.command()(command)
+app.add_typer(firewall, name="firewall")
 
 
 def _version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bot_runner_worker.cli.output import or_exit
+from bot_runner_worker.cli.output import AsJson, or_exit, print_json
 from bot_runner_worker.errors import BotRunnerError
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
@@ -17,6 +17,7 @@ def remove_all(
     keep_images: Annotated[
         bool, typer.Option("--keep-images", help="Keep built images, for a quick next start.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove each bot, network and image of this namespace (RUNNER_NAMESPACE) from the Engine."""
     settings = or_exit(Settings.load_without_token)
@@ -27,7 +28,10 @@ def remove_all(
     except BotRunnerError as error:
         print(f"bot-runner-worker: {error.message} {error.hint}", file=sys.stderr)
         raise typer.Exit(1) from None
-    print(f"Removed {count} bots of the namespace {settings.runner_namespace}.")
+    if as_json:
+        print_json({"namespace": settings.runner_namespace, "removed": count})
+    else:
+        print(f"Removed {count} bots of the namespace {settings.runner_namespace}.")
 
 
 async def _remove(settings: Settings, keep_images: bool) -> int:

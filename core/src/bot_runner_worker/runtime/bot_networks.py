@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from hashlib import sha256
 from ipaddress import IPv4Network, ip_network
 
 from bot_runner_worker.engine import Engine, EngineError, networks
@@ -12,9 +13,7 @@ from bot_runner_worker.settings import Settings
 PREFIX_LENGTH = 29
 """Size of a bot's subnet: the gateway, the bot, and the bot that replaces it."""
 
-BRIDGE_PREFIX = "bot-"
-"""Begins the name of each bridge on the host, so that one firewall rule can speak of all of them."""
-
+_MAX_BRIDGE_NAME = 15  # IFNAMSIZ without its final NUL
 _ICC = "com.docker.network.bridge.enable_icc"
 _BRIDGE_NAME = "com.docker.network.bridge.name"
 _MAX_COLLISIONS = 20
@@ -74,17 +73,26 @@ class BotNetworks:
         if self._own:
             await networks.remove(self._engine, self.name(bot))
 
+    def _bridge(self, digest: str) -> str:
+        # The names begin alike, so that one firewall rule can speak of all of them.
+        return (self._settings.bridge_prefix + digest)[:_MAX_BRIDGE_NAME]
+
     async def _create_shared(self, name: str) -> None:
         labels = {NAMESPACE: self._settings.runner_namespace, ROLE: "network"}
         try:
-            await networks.create_bridge(self._engine, name, labels=labels, options={_ICC: "false"})
+            await networks.create_bridge(
+                self._engine,
+                name,
+                labels=labels,
+                options={_ICC: "false", _BRIDGE_NAME: self._bridge(sha256(name.encode()).hexdigest())},
+            )
         except EngineError as error:
             if not error.conflict:
                 raise
 
     async def _create_own(self, name: str, bot: BotKey) -> None:
         labels = bot.labels(self._settings.runner_namespace) | {ROLE: "network"}
-        bridge = BRIDGE_PREFIX + bot.digest(self._settings.runner_namespace)[:10]
+        bridge = self._bridge(bot.digest(self._settings.runner_namespace))
         taken = [ip_network(subnet) for subnet in await networks.subnets(self._engine)]
         in_use = [each for each in taken if isinstance(each, IPv4Network)]
         for attempt, subnet in enumerate(_free_subnets(self._settings.network_pool, in_use)):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
+from bot_runner_worker.images.reference import OWN_REPOSITORY
 from bot_runner_worker.runtime.bot_networks import BotNetworks
 from bot_runner_worker.runtime.container_config import (
     NEXT,
@@ -218,9 +219,23 @@ class DockerRuntime:
             await containers.remove(self._engine, row["Id"])
         for network in await networks.list_by_labels(self._engine, mine):
             await networks.remove(self._engine, network["Id"])
-        for image in [] if keep_images else await images.list_by_labels(self._engine, mine):
-            await images.remove(self._engine, image["Id"], all_tags=True)
+        if not keep_images:
+            await self._remove_images(mine)
         return sum(row["Labels"].get(ROLE) == "bot" for row in found)
+
+    async def _remove_images(self, mine: dict[str, str]) -> None:
+        # Those that were pulled carry no label of ours, but a tag.
+        repository = f"{OWN_REPOSITORY}{self._settings.runner_namespace}"
+        for image in await images.list_by_repository(self._engine, repository):
+            own = [tag for tag in image["RepoTags"] if tag.startswith(f"{repository}:")]
+            if own == image["RepoTags"]:
+                await images.remove(self._engine, image["Id"], all_tags=True)
+            else:
+                # The operator has a name for it, too.
+                for tag in own:
+                    await images.remove(self._engine, tag)
+        for image in await images.list_by_labels(self._engine, mine):
+            await images.remove(self._engine, image["Id"], all_tags=True)
 
 
 async def to_its_end(call: Coroutine[Any, Any, T]) -> T:

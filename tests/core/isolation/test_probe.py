@@ -1,0 +1,132 @@
+"""The isolation probe tells what a bot reaches, and leaves nothing behind."""
+
+from ipaddress import IPv4Address
+
+import pytest
+from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.isolation.conftest import FORWARDED, Bot
+
+from bot_runner_worker import checks
+from bot_runner_worker.errors import Unavailable
+from bot_runner_worker.isolation import host, inside, probe
+from bot_runner_worker.isolation.firewall import Firewall, rules_of
+from bot_runner_worker.isolation.openings import Opening
+from bot_runner_worker.isolation.probe import Isolation, Level, probe_isolation
+
+pytestmark = pytest.mark.engine
+
+NOWHERE = ()
+"""No metadata addresses: packets to the real ones would leave the machine."""
+
+
+async def probed(runner: RunnerUnderTest, *metadata: str) -> Isolation:
+    """What the probe finds; it has to leave nothing."""
+    found = await probe_isolation(
+        runner.engine, runner.settings, metadata=[IPv4Address(each) for each in metadata]
+    )
+    assert await runner.leftovers() == []
+    return found
+
+
+async def test_degraded_without_the_firewall_and_full_with_it(
+    guarded: RunnerUnderTest, stand_ins: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_HTTP", 8081)
+    before = await probed(guarded, FORWARDED["metadata"])
+    assert before.level is Level.DEGRADED
+    told = "; ".join(before.reasons)
+    assert "gateway" in told
+    assert f"the host's address {host.primary_address()}" in told
+    assert f"cloud metadata {FORWARDED['metadata']} on port 8081" in told
+
+    Firewall(rules_of(guarded.settings)).apply()
+    assert await probed(guarded, FORWARDED["metadata"]) == Isolation(Level.FULL)
+
+
+async def test_ports_where_the_host_listens_are_tried(guarded: RunnerUnderTest, stand_ins: None) -> None:
+    assert 8081 in host.listening_ports()
+    assert "8081" in str(await probed(guarded))
+
+
+async def test_what_the_operator_opened_is_not_held_against_it(
+    make_runner: MakeRunner, bridge_prefix: str, stand_ins: None
+) -> None:
+    pool = "10.230.78.0/28"
+    runner = await make_runner(
+        bridge_prefix=bridge_prefix, network_pool=pool, firewall_allow=(Opening.parse("10.230.78.1:8081"),)
+    )
+    firewall = Firewall(rules_of(runner.settings))
+    try:
+        firewall.apply()
+        assert await probed(runner) == Isolation(Level.FULL)
+        bot = Bot(runner, (await runner.start()).data["container_id"])
+        assert await bot.reaches(("10.230.78.1", 8081)) == [True]
+    finally:
+        firewall.remove()
+
+
+async def test_in_a_shared_network(make_runner: MakeRunner) -> None:
+    runner = await make_runner(network_mode="shared")
+    assert "gateway" in str(await probed(runner))
+
+
+async def test_away_from_the_engines_host_it_does_not_guess(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "bridge_address", lambda name: None)
+    found = await probed(runner)
+    assert found.level is Level.UNKNOWN
+    assert "could not be tried" in str(found)
+
+
+async def test_the_engines_socket_in_reach_is_told(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing mounts it, so another file stands for it."""
+    program = probe._program().replace(inside.SOCKETS[0], "/etc/hostname")
+    monkeypatch.setattr(probe, "_program", lambda: program)
+    assert "a bot has the Engine's socket /etc/hostname" in str(await probed(runner))
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"),
+    [
+        ({"base_image": "localhost/no-such-image:none"}, "BASE_IMAGE_UNAVAILABLE"),
+        ({"network_pool": "10.230.79.0/30"}, "NETWORK_POOL_EMPTY"),
+    ],
+)
+async def test_a_probe_that_cannot_run_says_why(
+    make_runner: MakeRunner, setting: dict[str, str], code: str
+) -> None:
+    runner = await make_runner(**setting)
+    with pytest.raises(Unavailable) as caught:
+        await probed(runner)
+    assert caught.value.code == code
+    assert await runner.leftovers() == []
+
+
+async def test_the_probe_is_no_bot(runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def look(*_: object, **__: object) -> list[object]:
+        seen.append(await runner.runner.runtime.list_bots())
+        seen.append(await runner.containers())
+        raise ValueError("that is enough")
+
+    monkeypatch.setattr(probe.logs, "read", look)
+    with pytest.raises(Unavailable):
+        await probed(runner)
+    bots, containers = seen
+    assert bots == []
+    assert len(containers) == 1
+
+
+async def test_doctor_tells_how_to_close_it(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, bridge_prefix: str
+) -> None:
+    monkeypatch.setattr(probe_isolation, "__kwdefaults__", {"metadata": NOWHERE})
+    runner = await make_runner(bridge_prefix=bridge_prefix)
+    check = next(each for each in await checks.run_checks(runner.settings) if each.name == "isolation")
+    assert check.state is checks.State.WARNING
+    assert check.finding.startswith("degraded (a bot reaches its gateway ")
+    assert "bot-runner-worker firewall apply" in check.remedy
