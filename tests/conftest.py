@@ -47,14 +47,15 @@ class RunnerUnderTest:
         return await self.leftovers("containers/json")
 
     async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
-        """Names of what carries this namespace: containers, images and networks, a shared one aside."""
+        """Names of what carries this namespace: containers, images and networks, shared ones aside."""
         found = []
         for kind in kinds or ("containers/json", "images/json", "networks"):
             namespace = f"io.avtomatika.bot-runner.namespace={self.settings.runner_namespace}"
             params = {"all": True, "filters": {"label": [namespace]}}
             for each in await self.engine.json("GET", kind, params=params):
                 name = str(each.get("Names") or each.get("RepoTags") or each.get("Name"))
-                if name != self.settings.docker_network:
+                network = self.settings.docker_network
+                if name not in (network, f"{network}-build"):
                     found.append(f"{kind.split('/')[0]}: {name}")
         return found
 

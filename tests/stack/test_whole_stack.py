@@ -162,7 +162,7 @@ async def test_a_crash_is_told_to_the_orchestrator_once(tmp_path: Path) -> None:
         try:
             client = Client(stack.url, stack.client_token)
             # Alive for long enough to be seen so.
-            code = "import time; time.sleep(4); raise SystemExit(7)"
+            code = "import time; time.sleep(2); raise SystemExit(7)"
             await client.result("start", bot_id="bad", deployment_mode="simple", code=code)
             for _ in range(60):
                 if "bot_crashed" in "".join(_contents(tmp_path, "history.sqlite*")):
@@ -241,9 +241,7 @@ async def test_a_front_end_may_act_for_others_if_the_operator_says_so(tmp_path: 
 PLUGIN = '''
 """A mode that needs no code from the user at all."""
 
-from bot_runner_worker.plugin import (
-    ContainerOptions, DeploymentSource, Files, StrictModel, hookimpl,
-)
+from bot_runner_worker.plugin import ContainerOptions, DeploymentSource, Files, StrictModel, hookimpl
 
 
 class HelloParams(StrictModel):

@@ -57,6 +57,6 @@ def set_up_logging(settings: Settings) -> None:
         else _Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
-    # aiohttp logs each access and aiodocker each call: too much below warnings.
-    for name in ("aiohttp", "aiodocker", "asyncio"):
+    # aiohttp logs each access and aiodocker each call: too much below warnings. httpcore logs headers.
+    for name in ("aiohttp", "aiodocker", "asyncio", "git", "httpcore", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)

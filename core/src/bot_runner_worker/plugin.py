@@ -39,12 +39,15 @@ The hooks and their arguments are described in :mod:`bot_runner_worker.hookspecs
 
 import pluggy
 
+from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.events import BotEvent, EventType
 from bot_runner_worker.hookspecs import PROJECT
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter, checked_path
 from bot_runner_worker.images.image import Image
+from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.outbound import OutboundPolicy, SourceUrl
 from bot_runner_worker.plugins.sources import DeploymentRequest, DeploymentSource
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.requests import StrictModel
@@ -66,8 +69,12 @@ __all__ = [
     "EventType",
     "Files",
     "Image",
+    "ImageReference",
+    "OutboundPolicy",
+    "RegistryAuth",
     "Rejected",
     "Settings",
+    "SourceUrl",
     "StrictModel",
     "Tools",
     "Unavailable",

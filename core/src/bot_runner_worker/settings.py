@@ -4,7 +4,7 @@ The first nine carry the names and defaults of the seed document; the table in t
 and a test holds it against this module.
 """
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
@@ -13,9 +13,19 @@ from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_valid
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bot_runner_worker.errors import SettingsError
+from bot_runner_worker.host_patterns import HostPattern
+from bot_runner_worker.isolation.openings import OpeningField
 from bot_runner_worker.quantities import Size
 
 MIB = 1024 * 1024
+
+PUBLIC_REGISTRIES = (
+    "docker.io", "ghcr.io", "quay.io", "registry.gitlab.com", "public.ecr.aws", "mcr.microsoft.com",
+    "gcr.io", "*.gcr.io", "*.pkg.dev", "*.azurecr.io", "*.dkr.ecr.*.amazonaws.com", "cr.yandex",
+    "registry.k8s.io", "registry.digitalocean.com", "lscr.io",
+)  # fmt: skip
+"""Well-known registries. Not simply all: a registry can send the Engine on to any address (a blob's redirect,
+the realm of its tokens), so whoever runs it must be trusted that far."""
 
 
 class Settings(BaseSettings):
@@ -63,6 +73,16 @@ class Settings(BaseSettings):
         IPv4Network("10.231.0.0/16"),
         description="Addresses from which the bots' own networks are taken, 8 for each bot",
     )
+    bridge_prefix: str = Field(
+        "bot-",
+        pattern=r"^[a-z][a-z0-9_-]{1,6}$",
+        description="Beginning of the names of the bots' bridges on the host, which the firewall closes",
+    )
+    firewall_allow: Annotated[tuple[OpeningField, ...], NoDecode] = Field(
+        (),
+        description="Closed addresses that bots reach all the same, such as 10.1.2.3:8081 or 10.2.0.0/16; "
+        "for bot-runner-worker firewall",
+    )
     container_pids_limit: int = Field(
         128, ge=8, le=100_000, description="Processes and threads that a bot may have"
     )
@@ -88,6 +108,12 @@ class Settings(BaseSettings):
     no_proxy: str | None = Field(None, description="Hosts that builds and bots reach without the proxy")
     build_memory_limit: Size = Field(1024 * MIB, ge=64 * MIB, description="Memory limit of a build")
     build_cpu_limit: float = Field(1.0, ge=0.01, le=1024, description="CPU limit of a build, in cores")
+    build_pids_limit: int = Field(
+        512, ge=8, le=100_000, description="Processes and threads that a step of a build may have"
+    )
+    build_output_limit: Size = Field(
+        16 * MIB, ge=64 * 1024, description="A build that prints more than that is ended"
+    )
     build_timeout_seconds: int = Field(
         600, ge=1, le=86_400, description="A build is given up after that long"
     )
@@ -100,6 +126,41 @@ class Settings(BaseSettings):
     source_timeout_seconds: int = Field(
         300, ge=1, le=86_400, description="Fetching and reading a bot's code is given up after that long"
     )
+    source_schemes: Annotated[tuple[Literal["http", "https"], ...], NoDecode] = Field(
+        ("https", "http"), min_length=1, description="Schemes of the addresses that code comes from"
+    )
+    source_hosts_allowed: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+        (), description="Hosts that code may come from, such as *.example.com; empty: all"
+    )
+    source_hosts_denied: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+        (), description="Hosts that code may not come from; wins over SOURCE_HOSTS_ALLOWED"
+    )
+    source_addresses_allowed: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (),
+        description="Addresses and networks that are dialled although not public, such as 10.1.2.3/32",
+    )
+    registries_allowed: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+        PUBLIC_REGISTRIES,
+        description="Registries that images may come from: each is trusted not to send the Engine on to "
+        "inner addresses; one with an inner address of its own is opened by its full name only",
+    )
+    registries_denied: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+        (), description="Registries that images may not come from; wins over REGISTRIES_ALLOWED"
+    )
+    local_images_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Images that users may take from the Engine without asking a registry, such as "
+        "python:3.12-slim or registry.local/bots/*; BASE_IMAGE is always one of them",
+    )
+    max_image_size: Size = Field(
+        4096 * MIB, ge=16 * MIB, description="Largest image, and most that a step of a build may write"
+    )
+    min_free_disk: Size = Field(
+        1024 * MIB, ge=0, description="Room on the Engine's disk below which nothing is built or pulled"
+    )
+    pull_timeout_seconds: int = Field(
+        600, ge=1, le=86_400, description="Pulling an image is given up after that long"
+    )
     plugins_disabled: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="Installed plugins that are left out, separated by commas"
     )
@@ -111,12 +172,32 @@ class Settings(BaseSettings):
     )
     log_format: str = Field("text", pattern=r"^(text|json)$", description="How log lines are written")
 
-    @field_validator("plugins_disabled", mode="before")
+    @field_validator(
+        "plugins_disabled",
+        "source_schemes",
+        "source_hosts_allowed",
+        "source_hosts_denied",
+        "source_addresses_allowed",
+        "registries_allowed",
+        "registries_denied",
+        "firewall_allow",
+        "local_images_allowed",
+        mode="before",
+    )
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return frozenset(name.strip() for name in value.split(",") if name.strip())
+            return [name.strip() for name in value.split(",") if name.strip()]
         return value
+
+    @field_validator("local_images_allowed")
+    @classmethod
+    def _with_tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # As in docker pull, a name without a tag is the latest.
+        return tuple(
+            name if {"*", "@"} & set(name) or ":" in name.rpartition("/")[2] else f"{name}:latest"
+            for name in value
+        )
 
     @field_validator("ca_bundle")
     @classmethod

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.conftest import IDLE_BOT, MakeRunner, RunnerUnderTest, ignore_progress
 
+from bot_runner_worker.engine import builds as engine_builds
 from bot_runner_worker.engine import containers
-from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 
@@ -183,13 +183,13 @@ async def test_two_identical_builds_at_once_are_done_once(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builds = []
-    real = engine_images.build
+    real = engine_builds.build
 
     async def counted(*args: Any, **kwargs: Any) -> None:
         builds.append(kwargs["tag"])
         await real(*args, **kwargs)
 
-    monkeypatch.setattr(engine_images, "build", counted)
+    monkeypatch.setattr(engine_builds, "build", counted)
     users = ("alice", "bob", "carol")
     outcomes = await asyncio.gather(*(runner.start(user, **SIMPLE, requirements=["six"]) for user in users))
     assert {outcome.data["status"] for outcome in outcomes} == {"started"}

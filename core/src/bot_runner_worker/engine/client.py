@@ -55,6 +55,7 @@ class Engine:
         self.address = address
         self._docker: aiodocker.Docker | None = None
         self._connecting = asyncio.Lock()
+        self._platform = ""
 
     async def __aenter__(self) -> "Engine":
         return self
@@ -197,6 +198,13 @@ class Engine:
                     skipping = True
             if buffer.strip() and not skipping:
                 yield json.loads(buffer)
+
+    async def platform(self) -> str:
+        """What its containers run on: ``linux/amd64`` or the like."""
+        if not self._platform:
+            answer = await self.version()
+            self._platform = f"{answer['Os']}/{answer['Arch']}"
+        return self._platform
 
     async def version(self) -> dict[str, Any]:
         """The Engine's answer to ``GET /version``."""

@@ -77,6 +77,11 @@ async def set_restart_policy(engine: Engine, container: str, policy: Mapping[str
     await engine.json("POST", f"containers/{container}/update", body={"RestartPolicy": dict(policy)})
 
 
+async def set_process_limit(engine: Engine, container: str, limit: int) -> None:
+    """Limit the processes and threads of a container, running or not."""
+    await engine.json("POST", f"containers/{container}/update", body={"PidsLimit": limit})
+
+
 async def rename(engine: Engine, container: str, name: str) -> None:
     """Give a container another name."""
     await engine.json("POST", f"containers/{container}/rename", params={"name": name})
@@ -92,10 +97,17 @@ async def remove(engine: Engine, container: str) -> None:
             raise
 
 
-async def inspect(engine: Engine, container: str) -> dict[str, Any] | None:
-    """The Engine's description of a container, or ``None``."""
+async def inspect(engine: Engine, container: str, *, size: bool = False) -> dict[str, Any] | None:
+    """The Engine's description of a container, or ``None``.
+
+    Args:
+        engine: The Engine.
+        container: Name or id.
+        size: Also add up what it has written (``SizeRw``), which takes a walk over its files.
+    """
     try:
-        answer: dict[str, Any] = await engine.json("GET", f"containers/{container}/json")
+        params = {"size": True} if size else None
+        answer: dict[str, Any] = await engine.json("GET", f"containers/{container}/json", params=params)
     except EngineError as error:
         if error.not_found:
             return None

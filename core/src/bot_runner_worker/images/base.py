@@ -2,7 +2,7 @@
 
 import json
 
-from bot_runner_worker.engine import Engine, EngineError
+from bot_runner_worker.engine import Engine, EngineError, registries
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter
@@ -24,7 +24,8 @@ async def ready_base_image(engine: Engine, settings: Settings) -> Image:
     if image is not None:
         return image
     try:
-        await engine_images.pull(engine, settings.base_image, _silent)
+        name, tag = _split(settings.base_image)
+        await registries.pull(engine, name, tag, headers={}, max_size=None, progress=silent)
         image = await engine_images.inspect(engine, settings.base_image)
     except EngineError as error:
         raise _unavailable(settings, error.message) from error
@@ -33,8 +34,18 @@ async def ready_base_image(engine: Engine, settings: Settings) -> Image:
     return image
 
 
-async def _silent(message: str, fraction: float | None) -> None:
-    pass
+def _split(reference: str) -> tuple[str, str]:
+    if "@" in reference:
+        name, _, version = reference.rpartition("@")
+    else:
+        name, _, version = (
+            reference.rpartition(":") if ":" in reference.rpartition("/")[2] else (reference, "", "")
+        )
+    return name, version or "latest"
+
+
+async def silent(message: str, fraction: float | None) -> None:
+    """Progress that nobody is told of."""
 
 
 def _unavailable(settings: Settings, reason: str) -> Unavailable:

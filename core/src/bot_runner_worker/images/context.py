@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 
 from bot_runner_worker.errors import Code, Rejected
 from bot_runner_worker.quantities import format_size
@@ -65,6 +65,15 @@ def checked_path(path: str, *, code: str = Code.INVALID_PATH) -> str:
     return "/".join(parts)
 
 
+class Span(NamedTuple):
+    """Where a file lies in a tar: its entry begins and ends, in between lie ``size`` bytes of content."""
+
+    begin: int
+    content: int
+    size: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class BuildContext:
     """A finished build context.
@@ -74,8 +83,11 @@ class BuildContext:
         size: Size of the tar in bytes.
         digest: Hex SHA-256 of the content, independent of order and times.
         dockerfile: Path of the Dockerfile inside the tar.
+        span: Where the Dockerfile lies in the tar.
         shared: Whether tenants may share the image: only for Dockerfiles that a plugin generated itself, with
             nothing in the context that belongs to one tenant.
+        generated: Whether we wrote the Dockerfile for a tenant's files
+            (:mod:`bot_runner_worker.projects`): its base image and instructions need no vetting.
         notes: What the bot's author should know about the context, shown in the result of the start.
     """
 
@@ -83,18 +95,47 @@ class BuildContext:
     size: int
     digest: str
     dockerfile: str
+    span: Span
     shared: bool = False
     notes: tuple[str, ...] = ()
+    generated: bool = False
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The tar in pieces, from its start."""
-        self.tar.seek(0)
-        while chunk := self.tar.read(_CHUNK):
+    def read_dockerfile(self, max_size: int) -> bytes:
+        """The Dockerfile, or as much of it as ``max_size``."""
+        self.tar.seek(self.span.content)
+        return self.tar.read(min(self.span.size, max_size))
+
+    async def chunks(self, dockerfile: bytes | None = None) -> AsyncIterator[bytes]:
+        """The tar in pieces, from its start.
+
+        Args:
+            dockerfile: Takes the place of the Dockerfile's content.
+        """
+        if dockerfile is not None:
+            async for chunk in self._part(0, self.span.begin):
+                yield chunk
+            yield _entry(self.dockerfile, dockerfile)
+        async for chunk in self._part(0 if dockerfile is None else self.span.end, self.size):
+            yield chunk
+
+    async def _part(self, position: int, end: int) -> AsyncIterator[bytes]:
+        while position < end:
+            self.tar.seek(position)
+            chunk = self.tar.read(min(_CHUNK, end - position))
+            position += len(chunk)
             yield chunk
 
     def close(self) -> None:
         """Delete the tar."""
         self.tar.close()
+
+
+def _entry(path: str, content: bytes) -> bytes:
+    member = tarfile.TarInfo(path)
+    member.size = len(content)
+    member.mode = 0o644
+    padding = -len(content) % tarfile.BLOCKSIZE
+    return member.tobuf(tarfile.GNU_FORMAT) + content + bytes(padding)
 
 
 @dataclass(slots=True)
@@ -111,6 +152,7 @@ class BuildContextWriter:
     _spool: IO[bytes] = field(init=False)
     _tar: tarfile.TarFile = field(init=False)
     _entries: dict[str, tuple[str, int, str]] = field(init=False, default_factory=dict)
+    _spans: dict[str, Span] = field(init=False, default_factory=dict)
     _folders: set[str] = field(init=False, default_factory=set)
     _total: int = field(init=False, default=0)
     _finished: bool = field(init=False, default=False)
@@ -174,7 +216,11 @@ class BuildContextWriter:
         member.size = size
         member.mode = 0o755 if executable else 0o644
         hashing = _HashingReader(source)
+        begin = self._spool.tell()
         self._tar.addfile(member, hashing)
+        end = self._spool.tell()
+        content = end - size - (-size % tarfile.BLOCKSIZE)
+        self._spans[name] = Span(begin, content, size, end)
         self._entries[name.casefold()] = (name, member.mode, hashing.hexdigest())
 
     def _claim(self, name: str) -> None:
@@ -197,7 +243,12 @@ class BuildContextWriter:
         self._folders.update(parents)
 
     def finish(
-        self, dockerfile: str = "Dockerfile", *, shared: bool = False, notes: Iterable[str] = ()
+        self,
+        dockerfile: str = "Dockerfile",
+        *,
+        shared: bool = False,
+        generated: bool = False,
+        notes: Iterable[str] = (),
     ) -> BuildContext:
         """Close the tar and name its content; see :class:`BuildContext` for the arguments.
 
@@ -206,6 +257,7 @@ class BuildContextWriter:
         """
         if dockerfile.casefold() not in self._entries:
             raise ValueError(f"the build context holds no {dockerfile}")
+        name, _, _ = self._entries[dockerfile.casefold()]
         self._tar.close()
         self._finished = True
         listing = json.dumps([dockerfile, sorted(self._entries.values())], ensure_ascii=True)
@@ -213,8 +265,10 @@ class BuildContextWriter:
             tar=self._spool,
             size=self._spool.tell(),
             digest=hashlib.sha256(listing.encode()).hexdigest(),
-            dockerfile=dockerfile,
+            dockerfile=name,
+            span=self._spans[name],
             shared=shared,
+            generated=generated,
             notes=tuple(notes),
         )
 

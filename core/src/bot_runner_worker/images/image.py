@@ -14,6 +14,10 @@ class Image:
         labels: The image's labels.
         volumes: Paths that the image declares as volumes.
         environment: The image's own variables.
+        platform: ``linux/amd64`` or the like.
+        size: Bytes of all its layers.
+        tags: All its tags.
+        triggers: Instructions that it would add to a build on top of it (``ONBUILD``).
     """
 
     id: str
@@ -21,3 +25,7 @@ class Image:
     labels: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    size: int = 0
+    tags: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()

@@ -7,15 +7,24 @@ from weakref import WeakValueDictionary
 
 from bot_runner_worker.engine import Engine, EngineError
 from bot_runner_worker.engine import images as engine_images
+from bot_runner_worker.engine.builds import BuildError
+from bot_runner_worker.engine.images import Progress
+from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import NAMESPACE, ROLE
-from bot_runner_worker.images.base import network_context, ready_base_image
+from bot_runner_worker.images import build_errors
+from bot_runner_worker.images import dockerfile as dockerfiles
+from bot_runner_worker.images.acceptance import check_image
+from bot_runner_worker.images.base import network_context, ready_base_image, silent
+from bot_runner_worker.images.cage import BuildCage
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.image import Image
+from bot_runner_worker.images.pulls import ImagePuller
+from bot_runner_worker.images.reference import OWN_REPOSITORY, ImageReference
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.settings import Settings
 
-FORMAT = "1"
+FORMAT = "2"
 """Part of each image's key: raise it when the way of building changes what comes out."""
 
 
@@ -30,6 +39,10 @@ class ImageStore:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
+        self._cage = BuildCage(engine, settings)
+        self._puller = ImagePuller(
+            engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned)
+        )
         self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def base(self) -> Image:
@@ -39,7 +52,7 @@ class ImageStore:
         if context is None:
             return base
         try:
-            image = await self._ensure(context, tenant="", report=_silent)
+            image = await self._ensure(context, tenant="", report=silent)
         finally:
             context.close()
         return replace(image, reference=self._settings.base_image)
@@ -48,25 +61,44 @@ class ImageStore:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.build`.
 
         Raises:
-            Rejected: ``BUILD_FAILED`` or ``BUILD_TIMED_OUT`` with the last lines of the build's output.
+            Rejected: ``BUILD_FAILED`` with the last lines of the build's output, or the code of what is wrong
+                with the Dockerfile or one of its base images.
         """
         return await self._ensure(context, tenant=tools.tenant, report=tools.progress)
 
-    def reference(self, context: BuildContext, tenant: str) -> str:
-        """The tag of a build context's image."""
+    async def pull(self, reference: str, tools: Tools, *, auth: RegistryAuth | None = None) -> Image:
+        """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.pull`."""
+        return await self._puller.obtain(ImageReference.parse(reference), auth, tools.progress)
+
+    async def recall(self, name: str, tools: Tools) -> Image | None:
+        """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.recall`."""
+        return await engine_images.inspect(self._engine, self._alias(name, tools.tenant))
+
+    async def remember(self, name: str, image: Image, tools: Tools) -> None:
+        """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.remember`."""
+        await engine_images.tag(self._engine, image.id, self._alias(name, tools.tenant))
+
+    def _alias(self, name: str, tenant: str) -> str:
+        # A second tag of an image that was built: remove_all and the sweep take it by its label.
+        return self._tag("alias", name, tenant)
+
+    def _tag(self, *parts: str) -> str:
+        key = hashlib.sha256("\0".join((FORMAT, *parts)).encode()).hexdigest()
+        return f"{OWN_REPOSITORY}{self._settings.runner_namespace}:{key[:40]}"
+
+    async def _ensure(self, context: BuildContext, tenant: str, report: Progress) -> Image:
+        dockerfile = await self._dockerfile(context, report)
         # An image that one tenant's Dockerfile made may hold what that tenant alone could fetch.
         owner = "" if context.shared else tenant
-        key = hashlib.sha256("\0".join((FORMAT, context.digest, owner)).encode()).hexdigest()
-        return f"bot-runner/{self._settings.runner_namespace}:{key[:40]}"
-
-    async def _ensure(self, context: BuildContext, tenant: str, report: engine_images.Progress) -> Image:
-        reference = self.reference(context, tenant)
+        # The Dockerfile names its base images by their ids: a base that has moved on makes another image.
+        reference = self._tag(context.digest, hashlib.sha256(dockerfile).hexdigest(), owner)
         lock = self._building.setdefault(reference, asyncio.Lock())
         async with lock:
             image = await engine_images.inspect(self._engine, reference)
             if image is None:
-                await self._build(reference, context, report)
+                await self._build(reference, context, dockerfile, report)
                 image = await engine_images.inspect(self._engine, reference)
+                await self._check(context, image)
         if image is None:
             raise Unavailable(
                 Code.ENGINE_FAILED,
@@ -75,50 +107,46 @@ class ImageStore:
             )
         return image
 
-    async def _build(self, reference: str, context: BuildContext, report: engine_images.Progress) -> None:
-        settings = self._settings
+    async def _check(self, context: BuildContext, image: Image | None) -> None:
+        if image is None or context.shared or context.generated:
+            return
         try:
-            async with asyncio.timeout(settings.build_timeout_seconds):
-                await engine_images.build(
-                    self._engine,
-                    tag=reference,
-                    tar=context.chunks(),
-                    dockerfile=context.dockerfile,
-                    labels={NAMESPACE: settings.runner_namespace, ROLE: "image"},
-                    limits=engine_images.BuildLimits(settings.build_memory_limit, settings.build_cpu_limit),
-                    arguments=_proxy_arguments(settings),
-                    progress=report,
-                )
-        except engine_images.BuildError as error:
-            raise Rejected(
-                Code.BUILD_FAILED,
-                f"The build failed: {error.message[:500]}",
-                hint=_build_hint(error),
-                details={"log": error.log},
-            ) from error
+            check_image(image, "that was built", self._settings.max_image_size)
+        except Rejected:
+            await engine_images.remove(self._engine, image.reference)
+            raise
+
+    async def _dockerfile(self, context: BuildContext, report: Progress) -> bytes:
+        """The Dockerfile that the Engine gets in place of the context's own."""
+        parsed = dockerfiles.parse(context.read_dockerfile(dockerfiles.MAX_SIZE + 1))
+        labels = self._labels("build")
+        if context.shared or context.generated:
+            return dockerfiles.with_labels(parsed, labels).encode()
+        vetted = dockerfiles.vet(parsed, await self._engine.platform())
+        images = {each: await self._puller.obtain(each, None, report) for each in vetted.images}
+        return vetted.render(images, labels).encode()
+
+    def _labels(self, role: str) -> dict[str, str]:
+        return {NAMESPACE: self._settings.runner_namespace, ROLE: role}
+
+    async def _build(
+        self, reference: str, context: BuildContext, dockerfile: bytes, report: Progress
+    ) -> None:
+        try:
+            await self._cage.build(
+                tag=reference,
+                tar=context.chunks(dockerfile),
+                dockerfile=context.dockerfile,
+                labels=self._labels("image"),
+                arguments=_proxy_arguments(self._settings),
+                progress=report,
+            )
+        except BuildError as error:
+            raise build_errors.failed(error) from error
         except TimeoutError as error:
-            raise Rejected(
-                Code.BUILD_TIMED_OUT,
-                f"The build took longer than {settings.build_timeout_seconds} seconds and was ended.",
-                hint="Make the build smaller, or ask the operator for a larger BUILD_TIMEOUT_SECONDS.",
-            ) from error
+            raise build_errors.timed_out(self._settings) from error
         except EngineError as error:
-            if error.status >= 500 and "dockerfile" not in error.message.lower():
-                raise Unavailable(
-                    Code.ENGINE_FAILED,
-                    "The Docker Engine failed to build.",
-                    hint="Try again later.",
-                    details={"reason": error.message[:500]},
-                ) from error
-            raise Rejected(
-                Code.BUILD_FAILED,
-                f"The Dockerfile was refused: {error.message[:500]}",
-                hint="Correct the Dockerfile.",
-            ) from error
-
-
-async def _silent(message: str, fraction: float | None) -> None:
-    pass
+            raise build_errors.of_engine(error) from error
 
 
 def _proxy_arguments(settings: Settings) -> dict[str, str]:
@@ -130,12 +158,3 @@ def _proxy_arguments(settings: Settings) -> dict[str, str]:
         if value is not None
         for spelled in (name, name.upper())
     }
-
-
-def _build_hint(error: engine_images.BuildError) -> str:
-    output = "\n".join(error.log)
-    if "No matching distribution found" in output or "Could not find a version" in output:
-        return "Check the names and versions in the requirements; the last line of the log names the one."
-    if "returned a non-zero code: 137" in error.message:
-        return "The build ran out of memory; ask the operator for a larger BUILD_MEMORY_LIMIT."
-    return "The last lines of the build's output are in details.log."

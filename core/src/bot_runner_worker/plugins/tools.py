@@ -1,11 +1,13 @@
 """What the core hands to a plugin's hooks: everything a deployment mode needs, and nothing else."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter
 from bot_runner_worker.images.image import Image
+from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.settings import Settings
 
 
@@ -20,6 +22,33 @@ class ImageProvider(Protocol):
         """The image of a build context: built, or reused if its content is known."""
         ...
 
+    async def pull(self, reference: str, tools: "Tools", *, auth: RegistryAuth | None = None) -> Image:
+        """An image from a registry, which is asked in any case; pulled if the Engine does not have it.
+
+        Args:
+            reference: As in ``docker pull``; see :class:`~bot_runner_worker.images.reference.ImageReference`.
+            tools: Those of the deployment.
+            auth: The tenant's credentials, for the registry of this reference only.
+
+        Raises:
+            Rejected: If it is not there, not allowed, or cannot run here.
+            Unavailable: If the registry fails, or limits the rate.
+        """
+        ...
+
+    async def recall(self, name: str, tools: "Tools") -> Image | None:
+        """The image that :meth:`remember` filed under this name for the same tenant, if it is still there.
+
+        Args:
+            name: All that the image depends on, in one text: a repository and its commit, for instance.
+            tools: Those of the deployment.
+        """
+        ...
+
+    async def remember(self, name: str, image: Image, tools: "Tools") -> None:
+        """File an image under a name, so that the next deployment need not fetch and build to find it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -30,12 +59,14 @@ class Tools:
         images: Base image and builds.
         tenant: The tenant, for whom images that are not shared are kept apart.
         report: Tells the bot's author what is going on; see :meth:`progress`.
+        kept: What a plugin keeps from one hook to the next; use keys that begin with the plugin's name.
     """
 
     settings: Settings
     images: ImageProvider
     tenant: str
     report: Callable[[str, float | None], Awaitable[None]]
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
         """Tell the bot's author what is going on.
@@ -45,6 +76,11 @@ class Tools:
             fraction: How much of this stage is done, 0 to 1, if that is known.
         """
         await self.report(message, fraction)
+
+    @property
+    def outbound(self) -> OutboundPolicy:
+        """The operator's rules for every server that is dialled for a tenant."""
+        return OutboundPolicy(self.settings)
 
     def new_build_context(self) -> BuildContextWriter:
         """An empty build context within the operator's limits; use it as a context manager."""

@@ -1,11 +1,11 @@
-"""A project's files, spooled to an unnamed temporary file: constant memory, nothing unpacked, nothing left."""
+"""A project's files, in one unnamed temporary file: constant memory, nothing unpacked, nothing left."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 from bot_runner_worker.errors import Code, Rejected
 from bot_runner_worker.images.context import MAX_FILES, checked_path
@@ -14,6 +14,14 @@ from bot_runner_worker.quantities import format_size
 
 _CHUNK = 256 * 1024
 _IN_MEMORY = 1024 * 1024
+
+
+class Readable(Protocol):
+    """Anything to read bytes from; a read may return less than asked for, and nothing only at the end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,10 @@ class ProjectTree:
             return self
         return self.folder(tops.pop())
 
+    def with_note(self, note: str) -> Self:
+        """The tree with one more note."""
+        return type(self)(self.files, (*self.notes, note), self._spool)
+
     def keeping(self, paths: Iterator[str]) -> Self:
         """The tree with these files only."""
         return type(self)({path: self.files[path] for path in paths}, self.notes, self._spool)
@@ -116,7 +128,7 @@ class ProjectTreeWriter:
         self.deadline = deadline
         self._max_size = max_size
         self._max_files = max_files
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="bot-runner-tree-")
+        self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="bot-runner-tree-")  # noqa: SIM115
         self._files: dict[str, ProjectFile] = {}
         self._keys: dict[str, bool] = {}
         """Casefolded paths; ``True`` for files, ``False`` for folders."""
@@ -133,7 +145,7 @@ class ProjectTreeWriter:
         if not self._finished:
             self._spool.close()
 
-    def add(self, path: str, source: IO[bytes], size: int, *, executable: bool = False) -> None:
+    def add(self, path: str, source: Readable, size: int, *, executable: bool = False) -> None:
         """Copy a file's content.
 
         Args:
@@ -158,7 +170,7 @@ class ProjectTreeWriter:
         self._copy(name, source, size)
         self._files[name] = ProjectFile(name, offset, size, executable)
 
-    def _copy(self, name: str, source: IO[bytes], size: int) -> None:
+    def _copy(self, name: str, source: Readable, size: int) -> None:
         left = size
         while left:
             self.deadline.check()
@@ -203,5 +215,3 @@ class ProjectTreeWriter:
         """The tree; close it when it has been used."""
         self._finished = True
         return ProjectTree(dict(self._files), tuple(self._notes), self._spool)
-
-

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from bot_runner_worker.errors import Rejected
 
 Result = TypeVar("Result")
+_TICK = 1.0
 
 
 class Deadline:
@@ -49,31 +50,35 @@ class Deadline:
             )
 
 
-async def in_thread(work: Callable[[], Result], deadline: Deadline) -> Result:
+async def in_thread(
+    work: Callable[[], Result], deadline: Deadline, tick: Callable[[], Awaitable[None]] | None = None
+) -> Result:
     """Do blocking work in a thread of its own, so that neither the event loop nor other work waits for it.
 
-    A cancelled caller calls the work off and waits for its end: nothing goes on, and no file stays open, after
-    a task is gone.
+    A cancelled caller calls the work off and waits for its end: nothing goes on, and no file stays open,
+    after a task is gone.
 
     Args:
         work: Checks ``deadline`` between small steps.
         deadline: Called off when the caller is cancelled.
+        tick: Awaited about once a second meanwhile, to report progress.
     """
     # Not the loop's own executor: its few threads also resolve host names, and would all be taken.
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bot-runner-source")
     future = asyncio.get_running_loop().run_in_executor(executor, work)
     executor.shutdown(wait=False)
     try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
+        while not (await asyncio.wait([future], timeout=_TICK))[0]:
+            if tick is not None:
+                await tick()
+    except BaseException:
         deadline.call_off()
-        await asyncio.wait([future])
-        if not future.cancelled() and future.exception() is None:
-            _dispose(future.result())
+        await asyncio.shield(_ended(future))
         raise
+    return future.result()
 
 
-def _dispose(result: object) -> None:
-    close = getattr(result, "close", None)
-    if callable(close):
+async def _ended(future: asyncio.Future[Result]) -> None:
+    await asyncio.wait([future])
+    if future.exception() is None and callable(close := getattr(future.result(), "close", None)):
         close()

@@ -1,0 +1,186 @@
+"""Builds with the classic builder, the one that keeps to limits."""
+
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot_runner_worker.engine.client import Engine
+from bot_runner_worker.engine.images import Progress
+
+LOG_LINES = 60
+LOG_BYTES = 16 * 1024
+_CPU_PERIOD = 100_000
+
+_STEP = re.compile(r"Step (\d{1,4})/(\d{1,4}) : (.*)")
+# The builder's own lines come as a whole; what a RUN prints is cut anywhere, but may look the same.
+_CONTAINER = re.compile(r" ---> Running in ([0-9a-f]{12})\n")
+_IMAGE = re.compile(r" ---> ([0-9a-f]{12})\n")
+_BUILDERS_OWN = (" ---> ", "Removing intermediate container")
+
+
+class BuildError(Exception):
+    """A build failed because of what is in its context.
+
+    Args:
+        message: The Engine's error.
+        log: The last lines of the build's output.
+    """
+
+    def __init__(self, message: str, log: list[str]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.log = log
+
+
+class EndlessOutput(BuildError):
+    """A build printed more than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildLimits:
+    """What each step of a build may use.
+
+    Args:
+        memory: Bytes, without swap.
+        cpu: Cores.
+        file_size: Bytes of a single file.
+        output: Bytes that the whole build may print.
+    """
+
+    memory: int
+    cpu: float
+    file_size: int
+    output: int
+
+
+@dataclass(slots=True)
+class BuildTrace:
+    """What a build has made so far, by its own words: a ``RUN`` can print the same, so look twice.
+
+    Args:
+        container: Short id of the container of the current or last step.
+        images: Short ids of the images after each step, the last ones only.
+        on_container: Awaited when a container is created, before it is started.
+    """
+
+    on_container: Callable[[str], Awaitable[None]]
+    container: str = ""
+    images: deque[str] = field(default_factory=lambda: deque(maxlen=200))
+
+    async def note(self, text: str) -> None:
+        """Read one piece of the build's output."""
+        if match := _CONTAINER.fullmatch(text):
+            self.container = match[1]
+            await self.on_container(self.container)
+        elif match := _IMAGE.fullmatch(text):
+            self.images.append(match[1])
+
+
+async def build(
+    engine: Engine,
+    *,
+    tag: str,
+    tar: AsyncIterator[bytes],
+    dockerfile: str,
+    network: str,
+    labels: Mapping[str, str],
+    arguments: Mapping[str, str],
+    limits: BuildLimits,
+    trace: BuildTrace,
+    progress: Progress,
+) -> None:
+    """Build an image.
+
+    Containers of its steps are removed whether it succeeds or not; the images of its steps are kept by the
+    Engine. Leaving the call ends the build within a second.
+
+    Args:
+        engine: The Engine.
+        tag: Reference for the result.
+        tar: The build context.
+        dockerfile: Path of the Dockerfile inside it.
+        network: Network of the steps.
+        labels: Labels of the result.
+        arguments: Build arguments; the proxy variables are known to every Dockerfile.
+        limits: What each step may use.
+        trace: Filled in while the build goes on.
+        progress: Told of each step.
+
+    Raises:
+        BuildError: If the build fails.
+        EngineError: If the Engine does not take it.
+    """
+    params = {
+        "t": tag,
+        "dockerfile": dockerfile,
+        "rm": True,
+        "forcerm": True,
+        "networkmode": network,
+        "memory": limits.memory,
+        "memswap": limits.memory,
+        "cpuperiod": _CPU_PERIOD,
+        "cpuquota": int(limits.cpu * _CPU_PERIOD),
+        # Not in the API's description, but in the Engine (api/server/router/build/build_routes.go).
+        "ulimits": [_ulimit("fsize", limits.file_size), _ulimit("core", 0)],
+        "labels": dict(labels),
+        "buildargs": dict(arguments),
+    }
+    log = BuildLog()
+    lines = engine.stream_json(
+        "POST", "build", params=params, data=tar, headers={"Content-Type": "application/x-tar"}
+    )
+    async with aclosing(lines):
+        async for line in lines:
+            if "error" in line:
+                raise BuildError(str(line["error"]), log.lines())
+            text = str(line.get("stream", ""))
+            await trace.note(text)
+            if step := log.add(text):
+                await progress(*step)
+            if log.size > limits.output:
+                raise EndlessOutput(f"more than {limits.output} bytes", log.lines())
+
+
+def _ulimit(name: str, value: int) -> dict[str, Any]:
+    return {"Name": name, "Soft": value, "Hard": value}
+
+
+class BuildLog:
+    """The end of a build's output, bounded in lines and bytes, however the output is cut into pieces."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes of the whole output, in UTF-8."""
+        self._lines: deque[str] = deque(maxlen=LOG_LINES)
+        self._open = ""
+
+    def add(self, text: str) -> tuple[str, float | None] | None:
+        """Take a piece of output; returns the step that begins with it, and the fraction that is done."""
+        step = None
+        self.size += len(text.encode(errors="replace"))
+        *complete, rest = (self._open + text).split("\n")
+        self._open = rest[-LOG_BYTES:]
+        for line in complete:
+            cleaned = line.rstrip()[-LOG_BYTES:]
+            if not cleaned or cleaned.startswith(_BUILDERS_OWN):
+                continue
+            self._lines.append(cleaned)
+            if match := _STEP.match(cleaned):
+                number, count, instruction = match.groups()
+                done = min((int(number) - 1) / max(int(count), 1), 1.0)
+                step = (f"step {number} of {count}: {instruction[:120]}", done)
+        return step
+
+    def lines(self) -> list[str]:
+        """The last lines that fit."""
+        kept: deque[str] = deque()
+        size = 0
+        for line in reversed([*self._lines, self._open] if self._open else self._lines):
+            size += len(line) + 1
+            if size > LOG_BYTES:
+                break
+            kept.appendleft(line)
+        return list(kept)

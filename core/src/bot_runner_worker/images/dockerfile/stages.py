@@ -1,0 +1,105 @@
+"""A Dockerfile that keeps the rules, and the text that the Engine gets for it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bot_runner_worker.identity import LABEL_PREFIX
+from bot_runner_worker.images.dockerfile.parsing import Instruction, ParsedDockerfile, refused
+from bot_runner_worker.images.image import Image
+from bot_runner_worker.images.reference import ImageReference
+
+_LABEL_NAME = re.compile(re.escape(LABEL_PREFIX) + r"[a-z0-9.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A ``FROM`` and what follows it.
+
+    Args:
+        line: Where it begins.
+        base: A reference, or the name of an earlier stage, or ``scratch``.
+        name: Its own name, or nothing.
+        body: Its further instructions, each with the image of a ``COPY --from``, which stands apart.
+    """
+
+    line: int
+    base: ImageReference | str
+    name: str
+    body: list[tuple[Instruction, ImageReference | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class VettedDockerfile:
+    """A Dockerfile that keeps the rules.
+
+    Args:
+        escape: Its escape character.
+        arguments: The ``ARG`` instructions before the first stage.
+        stages: Its stages.
+    """
+
+    escape: str
+    arguments: tuple[Instruction, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def images(self) -> list[ImageReference]:
+        """All images that it needs, each once."""
+        needed = [stage.base for stage in self.stages if isinstance(stage.base, ImageReference)]
+        needed += [image for stage in self.stages for _, image in stage.body if image is not None]
+        return list(dict.fromkeys(needed))
+
+    def render(self, images: Mapping[ImageReference, Image], labels: Mapping[str, str]) -> str:
+        """The text for the Engine.
+
+        Args:
+            images: What :attr:`images` stand for.
+            labels: For each step's container and image, so that they are found again whatever happens.
+
+        Raises:
+            Rejected: ``DOCKERFILE_REFUSED`` if a base image brings instructions along (``ONBUILD``).
+        """
+        lines = [*_directives(self.escape), *map(str, self.arguments)]
+        for stage in self.stages:
+            lines += _beginning(stage, images, labels)
+            for instruction, image in stage.body:
+                source = f"--from={images[image].id} " if image is not None else ""
+                lines.append(f"{instruction.name} {source}{instruction.arguments}")
+        return "\n".join(lines) + "\n"
+
+
+def _beginning(stage: Stage, images: Mapping[ImageReference, Image], labels: Mapping[str, str]) -> list[str]:
+    name = f" AS {stage.name}" if stage.name else ""
+    if isinstance(stage.base, str):
+        return [f"FROM {stage.base}{name}", label_instruction(labels)]
+    base = images[stage.base]
+    if base.triggers:
+        raise refused(
+            stage.line,
+            f"the image {stage.base.familiar} adds instructions of its own (ONBUILD)",
+            "Use an image without ONBUILD, and write these instructions into the Dockerfile.",
+        )
+    # A base image's labels are those of each step's container: none may pose as one of ours.
+    foreign = {label: "" for label in base.labels if _LABEL_NAME.fullmatch(label)}
+    return [f"FROM {base.id}{name}", label_instruction({**foreign, **labels})]
+
+
+def with_labels(parsed: ParsedDockerfile, labels: Mapping[str, str]) -> str:
+    """The text of a Dockerfile that a plugin or the core wrote, with labels for each step."""
+    lines = _directives(parsed.escape)
+    for instruction in parsed.instructions:
+        lines.append(str(instruction))
+        if instruction.name == "FROM":
+            lines.append(label_instruction(labels))
+    return "\n".join(lines) + "\n"
+
+
+def _directives(escape: str) -> list[str]:
+    return [] if escape == "\\" else [f"# escape={escape}"]
+
+
+def label_instruction(labels: Mapping[str, str]) -> str:
+    """A ``LABEL`` instruction; names and values hold neither quotes nor escapes nor variables."""
+    return "LABEL " + " ".join(f"{json.dumps(name)}={json.dumps(value)}" for name, value in labels.items())

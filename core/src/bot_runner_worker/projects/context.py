@@ -1,0 +1,127 @@
+"""The build context of a project: what ``docker build`` would send, or a Python project with a Dockerfile."""
+
+from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.images.context import BuildContext
+from bot_runner_worker.plugins.tools import Tools
+from bot_runner_worker.projects.dockerfile import find_dockerfile
+from bot_runner_worker.projects.entrypoint import LOOKED_FOR, find_command
+from bot_runner_worker.projects.ignore import MAX_SIZE, DockerIgnore, InvalidPattern
+from bot_runner_worker.projects.python import GENERATED_FOLDER, find_dependencies, python_dockerfile
+from bot_runner_worker.projects.tree import ProjectTree
+from bot_runner_worker.projects.work import Deadline, in_thread
+
+NO_DOCKERFILE = "NO_DOCKERFILE"
+IGNORE_FILE = ".dockerignore"
+
+
+async def project_context(
+    tree: ProjectTree, tools: Tools, deadline: Deadline, *, entrypoint: str | None = None
+) -> BuildContext:
+    """Make the build context of a project.
+
+    In this order: a Dockerfile at the root; the only Dockerfile in a subfolder
+    (:func:`~bot_runner_worker.projects.dockerfile.find_dockerfile`); a generated one for a Python project
+    with ``requirements.txt`` or ``pyproject.toml`` that names or shows what to run: the request's
+    ``entrypoint``, a ``worker`` line in its ``Procfile``, or exactly one of ``main.py``, ``bot.py`` and
+    ``__main__.py``.
+
+    Args:
+        tree: The project; the caller closes it.
+        tools: Base image and limits.
+        deadline: Of the whole preparation.
+        entrypoint: The file to run, where there is no Dockerfile.
+
+    Raises:
+        Rejected: ``NO_DOCKERFILE`` with what was looked for, or the code of what is wrong with it.
+    """
+    base = await tools.images.base()
+    return await in_thread(lambda: _context(tree, tools, deadline, entrypoint, base.id), deadline)
+
+
+def _context(
+    tree: ProjectTree, tools: Tools, deadline: Deadline, entrypoint: str | None, base_id: str
+) -> BuildContext:
+    found = find_dockerfile(tree)
+    if found is None:
+        return _python_context(_without_ignored(tree, None, deadline), tools, deadline, entrypoint, base_id)
+    notes = [*tree.notes, *found.notes]
+    if entrypoint is not None:
+        notes.append(f"the entrypoint {entrypoint} is not used: the Dockerfile says what runs")
+    kept = _without_ignored(found.tree, found.path, deadline)
+    with tools.new_build_context() as context:
+        for path, entry in kept.files.items():
+            deadline.check()
+            context.add_stream(path, kept.open(path), entry.size, executable=entry.executable)
+        return context.finish(found.path, notes=notes)
+
+
+def _python_context(
+    tree: ProjectTree, tools: Tools, deadline: Deadline, entrypoint: str | None, base_id: str
+) -> BuildContext:
+    dependencies = find_dependencies(tree)
+    command = find_command(tree, entrypoint)
+    if dependencies is None or command is None:
+        raise _no_dockerfile(tree, has_dependencies=dependencies is not None)
+    words, origin = command
+    with tools.new_build_context() as context:
+        for path, entry in tree.files.items():
+            deadline.check()
+            if path != IGNORE_FILE:
+                context.add_stream(path, tree.open(path), entry.size, executable=entry.executable)
+        if dependencies.lines:
+            context.add(f"{GENERATED_FOLDER}/requirements.txt", "\n".join(dependencies.lines) + "\n")
+        dockerfile = f"{GENERATED_FOLDER}/Dockerfile"
+        context.add(dockerfile, python_dockerfile(base_id, dependencies, words))
+        note = f"there is no Dockerfile: one was generated for {dependencies.origin}, running {origin}"
+        return context.finish(dockerfile, generated=True, notes=[*tree.notes, note])
+
+
+def _without_ignored(tree: ProjectTree, dockerfile: str | None, deadline: Deadline) -> ProjectTree:
+    """The tree without what its ``.dockerignore`` excludes.
+
+    The Dockerfile and the ignore file itself are sent in any case, as Docker's own client does it: the Engine
+    needs them, and takes them out of the context afterwards if they are excluded.
+    """
+    ignore_file = next(
+        (name for name in (f"{dockerfile}.dockerignore", IGNORE_FILE) if name in tree.files), None
+    )
+    if ignore_file is None:
+        return tree
+    if tree.files[ignore_file].size > MAX_SIZE:
+        raise _invalid_ignore_file(f"it is larger than {MAX_SIZE // 1024} KiB")
+    try:
+        ignore = DockerIgnore(tree.read(ignore_file, MAX_SIZE).decode(errors="replace"))
+    except InvalidPattern as error:
+        raise _invalid_ignore_file(str(error)) from None
+
+    def is_kept(path: str) -> bool:
+        deadline.check()
+        return path in (dockerfile, ignore_file) or not ignore.excludes(path)
+
+    return tree.keeping(path for path in tree.files if is_kept(path))
+
+
+def _invalid_ignore_file(reason: str) -> Rejected:
+    return Rejected(
+        Code.INVALID_FIELD,
+        f"{IGNORE_FILE} cannot be used: {reason}.",
+        hint=f"Correct {IGNORE_FILE}, or leave it out.",
+    )
+
+
+def _no_dockerfile(tree: ProjectTree, *, has_dependencies: bool) -> Rejected:
+    dependencies = ["requirements.txt", "pyproject.toml"]
+    looked_for = ["Dockerfile", "Dockerfile in exactly one subfolder", *dependencies]
+    if has_dependencies:
+        looked_for += ["entrypoint in the request", "Procfile with a worker line", *LOOKED_FOR]
+        message = "The project has no Dockerfile, and it is not clear what to run."
+        hint = 'Set "entrypoint" to the Python file that starts the bot, or add a Dockerfile.'
+    else:
+        message = "The project has no Dockerfile, and no requirements.txt or pyproject.toml either."
+        hint = "Add a Dockerfile, or a requirements.txt (it may be empty) and an entrypoint."
+    return Rejected(
+        NO_DOCKERFILE,
+        message,
+        hint=hint,
+        details={"looked_for": looked_for, "found": sorted({path.split("/")[0] for path in tree.files})[:50]},
+    )

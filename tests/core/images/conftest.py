@@ -1,0 +1,5 @@
+"""Fixtures of the tests of images."""
+
+from tests.registry import private_registry, registry, registry_folder
+
+__all__ = ["private_registry", "registry", "registry_folder"]

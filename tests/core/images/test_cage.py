@@ -1,0 +1,212 @@
+"""The cage of builds on the real Engine: each limit is met, and nothing of a failed build is left."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.images.building import FROM, Builder
+
+from bot_runner_worker.engine import containers
+
+pytestmark = pytest.mark.engine
+
+PYTHON = 'RUN ["python3", "-u", "-c", {}]\n'
+
+
+def run_python(code: str) -> str:
+    return FROM + PYTHON.format(json.dumps(code))
+
+
+@pytest.fixture
+async def builder(runner: RunnerUnderTest) -> Builder:
+    return Builder(runner)
+
+
+async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
+    for _ in range(400):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError
+
+
+async def runs(builder: Builder, command: str) -> bool:
+    """Whether the step with this command has its container."""
+    begun = any(command in message for message, _ in builder.said)
+    return begun and bool(await builder.containers())
+
+
+async def builder_with(make_runner: MakeRunner, **settings: object) -> Builder:
+    return Builder(await make_runner(**settings))
+
+
+async def test_a_fork_bomb_meets_the_limit_of_processes(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_pids_limit=50)
+    bomb = """
+import os, time
+count = 1
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(30)
+        count += 1
+except OSError as error:
+    print("processes:", count, error)
+    raise SystemExit(9)
+"""
+    error = await builder.failure(run_python(bomb))
+    assert error.code == "BUILD_FAILED"
+    assert "BUILD_PIDS_LIMIT" in error.hint
+    (line,) = [line for line in error.details["log"] if line.startswith("processes: ")]
+    assert int(line.split()[1]) <= 50
+
+
+async def test_every_step_has_the_limit_of_processes(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_pids_limit=50)
+    show = "RUN sleep 0.5; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; false\n"
+    error = await builder.failure(FROM + "RUN true\n" + show)
+    assert "50" in error.details["log"]
+
+
+async def test_memory_is_limited(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_memory_limit="64m")
+    error = await builder.failure(run_python("x = bytearray(200_000_000); print(len(x))"))
+    assert error.code == "BUILD_FAILED"
+    assert "137" in error.message
+    assert "BUILD_MEMORY_LIMIT" in error.hint
+
+
+async def test_a_huge_file_is_refused_by_the_kernel(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, max_image_size="300m")
+    error = await builder.failure(FROM + "RUN truncate -s 10G /huge\n")
+    assert error.code == "BUILD_FAILED"
+    assert "MAX_IMAGE_SIZE" in error.hint
+
+
+async def test_many_files_are_too_much_as_well(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, max_image_size="300m")
+    code = "import time\nfor n in range(99): open(f'/f{n}', 'wb').write(bytes(50_000_000)); time.sleep(.1)"
+    error = await builder.failure(run_python(code))
+    assert error.code == "BUILD_LIMIT_EXCEEDED"
+    assert error.details["limit"] == "disk"
+
+
+async def test_the_image_as_a_whole_is_limited(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, max_image_size="200m")
+    step = PYTHON.format(json.dumps("open('/f', 'wb').write(bytes(90_000_000))"))
+    error = await builder.failure(FROM + step + step.replace("/f", "/g"))
+    assert error.code == "IMAGE_TOO_LARGE"
+
+
+async def test_nothing_is_built_on_a_full_disk(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, min_free_disk=1 << 60)
+    assert (await builder.failure(FROM + "RUN true\n")).code == "ENGINE_DISK_FULL"
+
+
+async def test_a_disk_that_fills_up_meanwhile_ends_the_build(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bot_runner_worker.images.disk import EngineDisk
+
+    free = iter([1 << 40, 1 << 40])
+
+    async def shrinking(self: EngineDisk) -> int:
+        return next(free, 0)
+
+    monkeypatch.setattr(EngineDisk, "free", shrinking)
+    assert (await builder.failure(FROM + "RUN sleep 60\n")).code == "ENGINE_DISK_FULL"
+
+
+async def test_endless_output_is_ended(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_output_limit="2m")
+    error = await builder.failure(FROM + "RUN yes\n")
+    assert error.code == "BUILD_LIMIT_EXCEEDED"
+    assert error.details["limit"] == "output"
+    assert len(json.dumps(error.details)) < 100_000
+
+
+async def test_a_line_without_end_is_output_like_any_other(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_output_limit="64m")
+    error = await builder.failure(FROM + "RUN head -c 50000000 /dev/zero | tr '\\0' a; false\n")
+    assert error.code == "BUILD_FAILED"
+    assert len(json.dumps(error.details)) < 100_000
+
+
+async def test_an_endless_build_is_ended(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_timeout_seconds=2)
+    async with asyncio.timeout(8):
+        error = await builder.failure(FROM + "RUN sleep 1000\n")
+    assert error.code == "BUILD_TIMED_OUT"
+
+
+async def test_a_cancelled_build_ends_within_two_seconds_and_leaves_nothing(builder: Builder) -> None:
+    task = asyncio.create_task(builder.build(FROM + "RUN echo one > /one\nRUN sleep 1000\n"))
+    await eventually(lambda: runs(builder, "sleep 1000"))
+    await asyncio.sleep(0.5)
+    task.cancel()
+    async with asyncio.timeout(2):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await builder.containers() == []
+    assert await builder.runner.leftovers() == []
+
+
+async def test_what_a_step_prints_about_others_is_not_believed(builder: Builder) -> None:
+    engine = builder.runner.engine
+    outcome = await builder.runner.start()
+    bot = outcome.data["container_id"]
+    base = await engine.json("GET", f"images/{builder.runner.settings.base_image}/json")
+    lies = f" ---> Running in {bot[:12]}\n", f" ---> {base['Id'][7:19]}\n"
+    say = "os.write(1, lie.encode()); time.sleep(.3)"
+    code = f"import os, time\nfor lie in {lies!r}: {say}\nraise SystemExit(1)"
+    with pytest.raises(Exception, match="build failed"):
+        await builder.build(run_python(code))
+    host = (await containers.inspect(engine, bot) or {})["HostConfig"]
+    assert host["PidsLimit"] == builder.runner.settings.container_pids_limit
+    assert (await containers.inspect(engine, bot) or {})["State"]["Running"]
+    assert (await engine.json("GET", f"images/{base['Id']}/json"))["Id"] == base["Id"]
+
+
+async def test_builds_have_a_network_of_their_own(builder: Builder) -> None:
+    script = 'RUN python3 -c "import socket; print(socket.gethostbyname(socket.gethostname()))"; false\n'
+    error = await builder.failure(FROM + script)
+    network = await builder.runner.engine.json(
+        "GET", f"networks/{builder.runner.settings.docker_network}-build"
+    )
+    subnet = network["IPAM"]["Config"][0]["Subnet"]
+    assert any(line.startswith(subnet.rpartition(".")[0]) for line in error.details["log"])
+    assert network["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+    assert network["Options"]["com.docker.network.bridge.name"].startswith("bot-")
+
+
+async def test_each_step_carries_our_labels_and_no_bots(builder: Builder) -> None:
+    task = asyncio.create_task(builder.build(FROM + 'LABEL a="b"\nRUN sleep 5\n'))
+    await eventually(lambda: runs(builder, "sleep 5"))
+    (container,) = await builder.containers()
+    inspection = await containers.inspect(builder.runner.engine, container) or {}
+    labels = inspection["Config"]["Labels"]
+    assert labels["io.avtomatika.bot-runner.namespace"] == builder.runner.settings.runner_namespace
+    assert labels["io.avtomatika.bot-runner.role"] == "build"
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_progress_names_the_step_and_how_much_is_done(builder: Builder) -> None:
+    await builder.build(FROM + "RUN true\nRUN echo done\n")
+    steps = [(message, fraction) for message, fraction in builder.said if message.startswith("step")]
+    assert steps[0][1] == 0
+    assert any("RUN echo done" in message for message, _ in steps)
+    fractions = [fraction for _, fraction in steps]
+    assert fractions == sorted(fractions, key=lambda each: each or 0)
+
+
+async def test_other_images_survive_a_failed_build(builder: Builder) -> None:
+    first = await builder.build(FROM + "RUN echo shared\nRUN echo first\n")
+    with pytest.raises(Exception, match="build failed"):
+        await builder.build(FROM + "RUN echo shared\nRUN echo second\nRUN false\n")
+    again = await builder.build(FROM + "RUN echo shared\nRUN echo first\n")
+    assert again.id == first.id
+    untagged = [name for name in await builder.runner.leftovers("images/json") if "None" in name]
+    assert not untagged, "only what the first image is made of may be left"

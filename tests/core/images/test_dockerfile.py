@@ -1,0 +1,206 @@
+"""Dockerfiles of tenants: read as the builder reads them, and refused where they reach too far."""
+
+import pytest
+
+from bot_runner_worker.errors import Rejected
+from bot_runner_worker.images import dockerfile as dockerfiles
+from bot_runner_worker.images.image import Image
+from bot_runner_worker.images.reference import ImageReference
+
+LABELS = {"io.avtomatika.bot-runner.role": "build"}
+LABEL_LINE = 'LABEL "io.avtomatika.bot-runner.role"="build"'
+PREFIX = "io.avtomatika.bot-runner."
+
+
+def vet(text: str) -> dockerfiles.VettedDockerfile:
+    return dockerfiles.vet(dockerfiles.parse(text.encode()), "linux/amd64")
+
+
+def images_of(text: str) -> list[str]:
+    return [image.familiar for image in vet(text).images]
+
+
+def rendered(text: str, **image: object) -> list[str]:
+    vetted = vet(text)
+    images = {each: Image(f"ID({each.familiar})", each.familiar, **image) for each in vetted.images}  # type: ignore[arg-type]
+    return vetted.render(images, LABELS).splitlines()
+
+
+def refusal(text: str) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        vet(text)
+    assert caught.value.hint
+    return caught.value
+
+
+def test_the_engine_gets_ids_and_labels_and_one_instruction_a_line() -> None:
+    text = """\
+# syntax=docker/dockerfile:1
+# a comment
+ARG VERSION=3.12
+from  python:${VERSION}-slim   as Build
+RUN pip install \\
+    # a comment in the middle
+    aiogram \\
+
+    httpx
+COPY --chown=1:1 . /app
+
+FROM build
+COPY --from=build --chown=1:1 /app /app
+COPY --from=0 /a /b
+COPY --from=ghcr.io/astral-sh/uv:0.8 --link /uv /bin/
+CMD ["python", "bot.py"]
+"""
+    assert rendered(text) == [
+        "ARG VERSION=3.12",
+        "FROM ID(python:3.12-slim) AS build",
+        LABEL_LINE,
+        "RUN pip install     aiogram     httpx",
+        "COPY --chown=1:1 . /app",
+        "FROM build",
+        LABEL_LINE,
+        "COPY --from=build --chown=1:1 /app /app",
+        "COPY --from=0 /a /b",
+        "COPY --from=ID(ghcr.io/astral-sh/uv:0.8) /uv /bin/",
+        'CMD ["python", "bot.py"]',
+    ]
+
+
+def test_another_escape_character_is_kept() -> None:
+    text = "# escape=`\nFROM python\nRUN a `\n b\nWORKDIR C:\\x\n"
+    assert rendered(text) == [
+        "# escape=`", "FROM ID(python:latest)", LABEL_LINE, "RUN a  b", "WORKDIR C:\\x",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("FROM python", ["python:latest"]),
+        ("ARG TAG\nFROM python:${TAG:-3.12}", ["python:3.12"]),
+        ("ARG TAG=1\nFROM python:${TAG:+9}", ["python:9"]),
+        ('ARG A="py" B=thon\nFROM $A$B', ["python:latest"]),
+        ("ARG A=py\nARG B=${A}thon\nFROM $B", ["python:latest"]),
+        ("FROM --platform=linux/amd64 python", ["python:latest"]),
+        ("FROM --platform=$BUILDPLATFORM python AS x\nFROM X", ["python:latest"]),
+        ("FROM scratch\nCOPY --from=me/data:1 / /", ["me/data:1"]),
+        ("FROM a AS b\nFROM c AS d\nCOPY --from=B / /\nFROM a", ["a:latest", "c:latest"]),
+        # A stage's name means the stage only after it.
+        ("FROM late AS x\nFROM y AS late", ["late:latest", "y:latest"]),
+        ("FROM x AS one\nCOPY --from=one / /", ["x:latest", "one:latest"]),
+        ("\ufeffFROM python\r\nRUN true\r\n", ["python:latest"]),
+        ("from python\nrun true", ["python:latest"]),
+    ],
+)
+def test_images_that_a_dockerfile_needs(text: str, images: list[str]) -> None:
+    assert images_of(text) == images
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "ADD http://127.0.0.1/x /x", "ADD https://example.com/x /x", "add HTTP://h/x /x",
+        "ADD a http://h/x /x",
+        'ADD ["http://h/x", "/x"]', 'ADD ["http:\\u002f\\u002fh/x", "/x"]', 'ADD ["ht\\\\tp://h/x", "/x"]',
+        "ADD ht\\tp://h/x /x", 'ADD "http"://h/x /x', "ADD 'h'ttp://h/x /x", "ADD h\"t\"tp:\\//h/x /x",
+        "ADD --chown=1 http://h/x /x", "ADD -- http://h/x /x", "ADD \\\n  http://h/x \\\n /x",
+        "ADD ftp://h/x /x", "ADD git://h/x.git /x", "ADD $URL /x", "ADD ${URL}x /x", 'ADD ["$URL", "/x"]',
+        "ADD a ${B:-http}x /x", "ADD\thttp://h/x\t/x", "ADD\u00a0 a http://h/x /x",
+        "ONBUILD ADD http://h/x /x", "ONBUILD RUN true", "onbuild COPY . .",
+        f"LABEL {PREFIX}role=bot", f'LABEL "{PREFIX}role"="bot"', "LABEL io.avtomatika.bot\\-runner.role=bot",
+        "LABEL 'io.avtomatika'.bot-runner.role=bot", f"LABEL a=b {PREFIX}namespace=x",
+        f"LABEL {PREFIX}user-id victim", "LABEL $P.bot-runner.role=bot", 'LABEL a="b" ${P}x=y', "LABEL $A $B",
+    ],
+)  # fmt: skip
+def test_what_reaches_too_far_is_refused(instruction: str) -> None:
+    error = refusal(f"FROM python\n{instruction}\n")
+    assert error.code in ("DOCKERFILE_REFUSED", "INVALID_DOCKERFILE")
+    assert error.details["line"] == 2
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "ADD . /app", "ADD a.tar.gz b /x/", 'ADD ["a b", "/x"]', "ADD --chown=1:1 a $HOME/", "COPY $SRC /x",
+        'LABEL a="b" c=\'d\' e=f', 'LABEL version="$VERSION" a=${B}', "LABEL maintainer me",
+        "RUN cat <<<word",
+        "RUN --mount=type=cache,target=/root/.cache pip install x", "RUN test 1 -lt 2 && echo '<< no'",
+        "HEALTHCHECK CMD true", "VOLUME /x", 'SHELL ["/bin/bash", "-c"]', "EXPOSE 80", "STOPSIGNAL SIGINT",
+        "RUN curl http://example.com/x", "ENV URL=http://example.com/x",
+    ],
+)  # fmt: skip
+def test_what_is_harmless_is_kept(instruction: str) -> None:
+    assert vet(f"FROM python\n{instruction}\n").stages
+
+
+def test_cache_mounts_are_left_out() -> None:
+    line = "RUN --mount=type=cache,target=/a --mount=target=/b,type=cache pip install x"
+    assert rendered(f"FROM python\n{line}\n")[-1] == "RUN pip install x"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", 1), ("# nothing\n", 1), ("RUN true", 1), ("ARG A=1\nRUN true", 2), ("FROM", 1), ("FROM a b", 1),
+        ("FROM a AS", 1), ("FROM a AS 9", 1), ("FROM a AS b c", 1), ("FROM $NOTHING", 1),
+        ("FROM a\nFROM $NOTHING", 2), ("FROM \"a\"", 1), ("FROM a\\\\b", 1), ("FROM ${A:?x}", 1),
+        ("FROM $(a)", 1),
+        ("FROM --x=y a", 1), ("FROM a\nNONSENSE x", 2), ("FROM a\nRUN", 2), ("FROM a\nRUN <<EOF\nx\nEOF", 2),
+        ("FROM a\nCOPY <<EOF /x\nADD http://h/ /\nEOF\n", 2), ("FROM a\nRUN cat <<-'E' > x", 2),
+        ("FROM a\nRUN --mount=type=secret,id=x true", 2), ("FROM a\nRUN --network=host true", 2),
+        ("FROM a\nRUN --security=insecure true", 2), ('FROM a\nRUN --mount="type=cache",target=/x true', 2),
+        ("FROM a\nRUN --mount=type=bind,from=b true", 2), ("FROM a\nCOPY --chmod=1 a b", 2),
+        ("FROM a\nCOPY --from=$X a b", 2), ("FROM a\nCOPY --from=1 a b", 2), ("FROM a\nCOPY --from=0 a b", 2),
+        ('FROM a\nCOPY --from="b" a b', 2), ("FROM a\nCOPY --from=b --from=c a b", 2), ("FROM a\nCOPY a", 2),
+        ('FROM a\nADD ["a", "b"] c', 2), ('FROM a\nCOPY ["a"', 2), ("FROM a\nCOPY -- --from=b a b", 2),
+        ("FROM a\nRUN a \\\\\nADD http://h/ /", 2), ("FROM a\nRUN a\\ \\\n", 2),
+        ("# escape=x\nFROM a", 1), ("FROM a\n\0", 1), ("ARG A='x' 'y'\nFROM a", 1),
+        ("FROM a\n" + "RUN x\n" * 600, 501),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named_with_its_line(text: str, line: int) -> None:
+    error = refusal(text)
+    assert error.code == "INVALID_DOCKERFILE"
+    assert error.details["line"] == line
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        ("sha256:" + "a" * 64, "INVALID_IMAGE_NAME"),
+        ("a" * 64, "INVALID_IMAGE_NAME"),
+        ("bot-runner/default:abc", "INVALID_IMAGE_NAME"),
+        ("docker.io/bot-runner/default:abc", "INVALID_IMAGE_NAME"),
+        ("Python", "INVALID_IMAGE_NAME"),
+    ],
+)
+@pytest.mark.parametrize("template", ["FROM {}", "ARG I={}\nFROM $I", "FROM a\nCOPY --from={} / /"])
+def test_images_of_this_machine_are_refused_wherever_they_are_named(
+    template: str, image: str, code: str
+) -> None:
+    assert refusal(template.format(image)).code == code
+
+
+def test_another_platform_is_refused() -> None:
+    assert refusal("FROM --platform=linux/s390x python").code == "PLATFORM_MISMATCH"
+
+
+def test_onbuild_of_a_base_image_is_refused() -> None:
+    vetted = vet("FROM python")
+    image = Image("ID", "python", triggers=("ADD http://127.0.0.1/ /x",))
+    with pytest.raises(Rejected) as caught:
+        vetted.render({ImageReference.parse("python"): image}, LABELS)
+    assert caught.value.code == "DOCKERFILE_REFUSED"
+
+
+def test_labels_of_a_base_image_cannot_pose_as_ours() -> None:
+    lines = rendered("FROM python", labels={f"{PREFIX}user-id": "victim", f"{PREFIX}role": "bot", "x": "y"})
+    assert lines[1] == f'LABEL "{PREFIX}user-id"="" "{PREFIX}role"="build"'
+
+
+def test_a_dockerfile_that_is_too_large_or_not_text_is_refused() -> None:
+    for content in (b"FROM a\n" + b"#" * dockerfiles.MAX_SIZE, b"FROM a\n\xff\xfe"):
+        with pytest.raises(Rejected) as caught:
+            dockerfiles.parse(content)
+        assert caught.value.code == "INVALID_DOCKERFILE"
