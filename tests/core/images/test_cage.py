@@ -121,7 +121,8 @@ async def test_a_disk_that_fills_up_meanwhile_ends_the_build(
 
 async def test_endless_output_is_ended(make_runner: MakeRunner) -> None:
     builder = await builder_with(make_runner, build_output_limit="2m")
-    error = await builder.failure(FROM + "RUN yes\n")
+    async with asyncio.timeout(30):
+        error = await builder.failure(FROM + "RUN yes\n")
     assert error.code == "BUILD_LIMIT_EXCEEDED"
     assert error.details["limit"] == "output"
     assert len(json.dumps(error.details)) < 100_000

@@ -57,7 +57,8 @@ def test_the_origin_is_normalised(url: str, origin: str) -> None:
         "https://example.com:0/", "https://example.com:99999/", "https://example.com:/", "https://example.com:x/",
         "https://[::1", "https://[fe80::1%25eth0]/", "https://[fe80::1%eth0]/", "https://[example.com]/",
         "https://exam%70le.com/", "https://-example.com/", "https://example..com/", "https://.com/",
-        "https://example.com/#x", "https://user@/", "https://a,b/", "https://" + "a" * 300 + ".com/",
+        "https://example.com/\u0430", "https://example.com/#x", "https://user@/", "https://a,b/",
+        "https://" + "a" * 300 + ".com/",
         "https://example.com/" + "a" * 3000,
     ],
 )  # fmt: skip

@@ -10,9 +10,9 @@ from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.images import Progress
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import NAMESPACE
-from bot_runner_worker.images.build_network import BuildNetwork
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.watching import watched
+from bot_runner_worker.networks.builds import BuildNetwork
 from bot_runner_worker.quantities import format_size
 from bot_runner_worker.settings import Settings
 

@@ -17,7 +17,7 @@ from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.identity import NAMESPACE, ROLE, BotKey
 from bot_runner_worker.isolation import host
 from bot_runner_worker.isolation.firewall import rules_of
-from bot_runner_worker.runtime.bot_networks import BotNetworks
+from bot_runner_worker.networks.bots import BotNetworks
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from bot_runner_worker.engine import Engine, EngineError, containers, images, lo
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
 from bot_runner_worker.images.reference import OWN_REPOSITORY
-from bot_runner_worker.runtime.bot_networks import BotNetworks
+from bot_runner_worker.networks.bots import BotNetworks
 from bot_runner_worker.runtime.container_config import (
     NEXT,
     PREVIOUS,

@@ -1,0 +1,85 @@
+"""Bridge networks whose addresses are taken from the operator's pool."""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, ip_network
+
+from bot_runner_worker.engine import Engine, EngineError, networks
+from bot_runner_worker.errors import Code, Unavailable
+
+_MAX_BRIDGE_NAME = 15  # IFNAMSIZ of Linux, without the end
+_MAX_COLLISIONS = 20
+
+
+def bridge_options(prefix: str, digest: str) -> dict[str, str]:
+    """Driver options of a bridge that is closed between neighbours.
+
+    Args:
+        prefix: Beginning of the bridge's name on the host; alike for all, so that one firewall rule can speak
+            of all of them.
+        digest: Tells it from the others.
+    """
+    return {
+        "com.docker.network.bridge.enable_icc": "false",
+        "com.docker.network.bridge.name": (prefix + digest[:10])[:_MAX_BRIDGE_NAME],
+    }
+
+
+def free_subnets(
+    pool: IPv4Network, prefix_length: int, in_use: Iterable[IPv4Network], *, from_the_end: bool = False
+) -> Iterable[IPv4Network]:
+    """The subnets of a pool that overlap with nothing in use.
+
+    Args:
+        pool: Where they are taken from.
+        prefix_length: Their size; the whole pool if that is smaller.
+        in_use: Networks of any size.
+        from_the_end: Begin with the last one.
+    """
+    length = max(prefix_length, pool.prefixlen)
+    size = 1 << (32 - length)
+    starts = range(int(pool.network_address), int(pool.broadcast_address) + 1, size)
+    near = [each for each in in_use if each.overlaps(pool)]
+    equal = {int(each.network_address) for each in near if each.prefixlen == length}
+    others = [each for each in near if each.prefixlen != length]
+    for start in reversed(starts) if from_the_end else starts:
+        if start in equal:
+            continue
+        subnet = IPv4Network((start, length))
+        if not any(subnet.overlaps(each) for each in others):
+            yield subnet
+
+
+async def create_from_pool(
+    engine: Engine,
+    name: str,
+    *,
+    pool: IPv4Network,
+    prefix_length: int,
+    labels: Mapping[str, str],
+    options: Mapping[str, str],
+    from_the_end: bool = False,
+) -> None:
+    """Create a bridge network with a free subnet of the pool.
+
+    Raises:
+        EngineError: 409 if the name is taken.
+        Unavailable: ``NETWORK_POOL_EMPTY``.
+    """
+    taken = [ip_network(subnet) for subnet in await networks.subnets(engine)]
+    in_use = [each for each in taken if isinstance(each, IPv4Network)]
+    free = free_subnets(pool, prefix_length, in_use, from_the_end=from_the_end)
+    for attempt, subnet in enumerate(free):
+        try:
+            await networks.create_bridge(engine, name, labels=labels, options=options, subnet=str(subnet))
+        except EngineError as error:
+            # Another worker took it meanwhile, or a route of the host's covers it.
+            if "overlap" not in error.message.lower() or attempt == _MAX_COLLISIONS:
+                raise
+        else:
+            return
+    raise Unavailable(
+        Code.NETWORK_POOL_EMPTY,
+        f"All networks of the pool {pool} are taken.",
+        hint="Try again later; the operator can set a larger NETWORK_POOL.",
+        details={"pool": str(pool)},
+    )
