@@ -1,9 +1,13 @@
 """Real kinds of projects from a real Git server, with and without a password, started on the real Engine."""
 
+import asyncio
+import time
+
 import pytest
 from tests.corpus.conftest import SharedRunner
 from tests.corpus.git_repositories import SYMLINK
 from tests.corpus.servers import GIT_PASSWORD, GIT_TOKEN, GIT_USER, Servers
+from tests.corpus.watching import children, gone, temporary_files
 from tests.plugins.bot_projects import GENERATED, PROJECTS
 from tests.plugins.starting import SETTINGS, removed, started
 
@@ -135,3 +139,20 @@ async def test_over_https_with_a_ca_of_the_operators(
     assert outcome.error is not None
     # The certificate was accepted for the name, at an address that only our own lookup knows.
     assert outcome.error["code"] == "GIT_REF_NOT_FOUND"
+
+
+@pytest.mark.usefixtures("own_temporary_folder")
+async def test_a_cancelled_start_ends_its_fetch(shared_runner: SharedRunner, servers: Servers) -> None:
+    runner = await shared_runner(SETTINGS)
+    before, files = children(), temporary_files()
+    url = servers.http.url("/git/drip/x.git")
+    task = asyncio.create_task(runner.start("alice", "bot", deployment_mode="custom", git_repo=url))
+    await asyncio.sleep(1)
+    assert children() - before
+    begun = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - begun < 2
+    assert not await gone(before)
+    assert temporary_files() <= files

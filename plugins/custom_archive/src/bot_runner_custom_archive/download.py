@@ -76,12 +76,16 @@ async def download(url: str, target: IO[bytes], tools: Tools) -> None:
         Unavailable: ``DOWNLOAD_FAILED`` if the network or the server fails.
     """
     settings = tools.settings
-    # Before httpx reads it: what is checked must be what is dialled.
-    tools.outbound.check_url(url, code=INVALID_ARCHIVE_URL, field=_FIELD)
+    # What is checked must be what is dialled: httpx gets our reading of the address, not the tenant's text.
+    source = tools.outbound.check_url(url, code=INVALID_ARCHIVE_URL, field=_FIELD)
+    auth = (source.username, source.password) if source.username or source.password else None
     try:
-        async with asyncio.timeout(settings.source_timeout_seconds):
-            async with _client(tools.outbound, settings) as client, client.stream("GET", url) as response:
-                await _receive(response, target, settings.max_source_size, tools)
+        async with (
+            asyncio.timeout(settings.source_timeout_seconds),
+            _client(tools.outbound, settings) as client,
+            client.stream("GET", source.without_credentials, auth=auth) as response,
+        ):
+            await _receive(response, target, settings.max_source_size, tools)
     except TimeoutError as error:
         raise _timed_out(f"took longer than {settings.source_timeout_seconds} seconds") from error
     except httpx.TimeoutException as error:
