@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.corpus.http_server import ALLOWED, Handler, Server, endless
+from tests.corpus.http_server import ALLOWED, Handler, Server
 from tests.registry import Registry
 
 OPEN: dict[str, Any] = {"registries_allowed": "*"}
@@ -55,9 +55,10 @@ class FakeRegistry:
             handler.reply(self._behaviour, json.dumps(body).encode(), content_type="application/json")
         elif self._behaviour == "silent":
             time.sleep(30)
-        elif self._behaviour == "endless":
-            handler.begin()
-            endless(handler)
+        elif self._behaviour == "huge":
+            # Not endless: the Engine reads all of it into its memory several times over, and the machine's
+            # would be gone in a minute. That is why a registry must be trusted before it is asked.
+            handler.reply(200, bytes(16 * 1024 * 1024))
         elif self._behaviour == "garbage":
             handler.wfile.write(b"\0\1\2 this is not HTTP\r\n\r\n")
         elif self._behaviour == "realm":

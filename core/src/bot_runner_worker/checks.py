@@ -110,7 +110,8 @@ async def _registries(settings: Settings) -> Check:
         return Check(
             name,
             State.WARNING,
-            "users may name any registry, and a hostile one can send the Engine on to inner addresses",
+            "users may name any registry, and a hostile one can send the Engine on to inner addresses, or "
+            "use up its memory",
             "List the registries that you trust in REGISTRIES_ALLOWED.",
         )
     return Check(name, State.OK, f"{len(settings.registries_allowed)} allowed")

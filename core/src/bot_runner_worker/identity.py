@@ -26,6 +26,8 @@ IMAGE_REFERENCE = LABEL_PREFIX + "image"
 STARTED_AT = LABEL_PREFIX + "started-at"
 EXPIRES_AT = LABEL_PREFIX + "expires-at"
 ROLE = LABEL_PREFIX + "role"
+BUILD_ROLE = "build"
+"""Role of the containers of a build's steps, and of the images that they make."""
 
 MAX_ID_LENGTH = 128
 _SLUG_UNSAFE = re.compile(r"[^a-z0-9]+")

@@ -24,8 +24,9 @@ PUBLIC_REGISTRIES = (
     "gcr.io", "*.gcr.io", "*.pkg.dev", "*.azurecr.io", "*.dkr.ecr.*.amazonaws.com", "cr.yandex",
     "registry.k8s.io", "registry.digitalocean.com", "lscr.io",
 )  # fmt: skip
-"""Well-known registries. Not simply all: a registry can send the Engine on to any address (a blob's redirect,
-the realm of its tokens), so whoever runs it must be trusted that far."""
+"""Well-known registries. Not simply all: the Engine follows a registry to any address (a blob's redirect, the
+realm of its tokens, to which it even sends on what it gets there), and reads an answer of any size into its
+memory (both seen on 20.10). So whoever runs a registry must be trusted that far."""
 
 
 class Settings(BaseSettings):
@@ -141,8 +142,8 @@ class Settings(BaseSettings):
     )
     registries_allowed: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
         PUBLIC_REGISTRIES,
-        description="Registries that images may come from: each is trusted not to send the Engine on to "
-        "inner addresses; one with an inner address of its own is opened by its full name only",
+        description="Registries that images may come from; each is trusted, since the Engine follows it to any "
+        "address and reads whatever it sends. One with an inner address is opened by its full name only",
     )
     registries_denied: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
         (), description="Registries that images may not come from; wins over REGISTRIES_ALLOWED"

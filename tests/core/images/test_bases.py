@@ -120,5 +120,5 @@ async def test_a_bases_labels_do_not_make_a_bot_of_its_builds(builder: Builder, 
     reference = registry.put_image("acme/posing:1", config={"Labels": posing})
     image = await builder.build(f"FROM {reference}\n{COPY}", FILES)
     labels = await labels_of(builder, image.id)
-    assert labels[f"{prefix}role"] == "image"
+    assert labels[f"{prefix}role"] == "build"
     assert labels[f"{prefix}user-id"] == ""

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import RunnerUnderTest
 
 from bot_runner_worker.engine import containers
-from bot_runner_worker.identity import BotKey
+from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE, BotKey
 
 pytestmark = pytest.mark.engine
 
@@ -72,3 +72,12 @@ async def test_a_network_without_its_bot_is_removed(runner: RunnerUnderTest) -> 
     assert await sweep_later(runner, minutes=15) == 1
     assert len(await runner.leftovers("networks")) == 1
     assert (await runner.task("check_status", **BOT)).data["status"] == "running"
+
+
+async def test_a_step_of_a_build_that_nobody_waits_for_is_removed(runner: RunnerUnderTest) -> None:
+    labels = {NAMESPACE: runner.settings.runner_namespace, ROLE: BUILD_ROLE}
+    config = {"Image": runner.settings.base_image, "Cmd": ["sleep", "1000"], "Labels": labels}
+    step = await containers.create(runner.engine, f"{runner.settings.runner_namespace}-step", config)
+    assert await sweep_later(runner, minutes=5) == 0
+    assert await sweep_later(runner, minutes=15) == 1
+    assert await containers.inspect(runner.engine, step) is None

@@ -86,7 +86,6 @@ async def build(
     tar: AsyncIterator[bytes],
     dockerfile: str,
     network: str,
-    labels: Mapping[str, str],
     arguments: Mapping[str, str],
     limits: BuildLimits,
     trace: BuildTrace,
@@ -103,7 +102,6 @@ async def build(
         tar: The build context.
         dockerfile: Path of the Dockerfile inside it.
         network: Network of the steps.
-        labels: Labels of the result.
         arguments: Build arguments; the proxy variables are known to every Dockerfile.
         limits: What each step may use.
         trace: Filled in while the build goes on.
@@ -125,7 +123,6 @@ async def build(
         "cpuquota": int(limits.cpu * _CPU_PERIOD),
         # Not in the API's description, but in the Engine (api/server/router/build/build_routes.go).
         "ulimits": [_ulimit("fsize", limits.file_size), _ulimit("core", 0)],
-        "labels": dict(labels),
         "buildargs": dict(arguments),
     }
     log = BuildLog()

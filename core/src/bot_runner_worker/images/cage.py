@@ -49,7 +49,6 @@ class BuildCage:
         tag: str,
         tar: AsyncIterator[bytes],
         dockerfile: str,
-        labels: Mapping[str, str],
         arguments: Mapping[str, str],
         progress: Progress,
     ) -> None:
@@ -59,7 +58,6 @@ class BuildCage:
             tag: Reference for the result.
             tar: The build context.
             dockerfile: Path of the Dockerfile inside it.
-            labels: Labels of the result.
             arguments: Build arguments.
             progress: Told of each step.
 
@@ -80,7 +78,6 @@ class BuildCage:
             tar=tar,
             dockerfile=dockerfile,
             network=network,
-            labels=labels,
             arguments=arguments,
             limits=builds.BuildLimits(
                 memory=settings.build_memory_limit,

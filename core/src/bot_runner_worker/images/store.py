@@ -11,7 +11,7 @@ from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.engine.images import Progress
 from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.errors import Code, Rejected, Unavailable
-from bot_runner_worker.identity import NAMESPACE, ROLE
+from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.images import build_errors
 from bot_runner_worker.images import dockerfile as dockerfiles
 from bot_runner_worker.images.acceptance import check_image
@@ -119,15 +119,12 @@ class ImageStore:
     async def _dockerfile(self, context: BuildContext, report: Progress) -> bytes:
         """The Dockerfile that the Engine gets in place of the context's own."""
         parsed = dockerfiles.parse(context.read_dockerfile(dockerfiles.MAX_SIZE + 1))
-        labels = self._labels("build")
+        labels = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
         if context.shared or context.generated:
             return dockerfiles.with_labels(parsed, labels).encode()
         vetted = dockerfiles.vet(parsed, await self._engine.platform())
         images = {each: await self._puller.obtain(each, None, report) for each in vetted.images}
         return vetted.render(images, labels).encode()
-
-    def _labels(self, role: str) -> dict[str, str]:
-        return {NAMESPACE: self._settings.runner_namespace, ROLE: role}
 
     async def _build(
         self, reference: str, context: BuildContext, dockerfile: bytes, report: Progress
@@ -137,7 +134,6 @@ class ImageStore:
                 tag=reference,
                 tar=context.chunks(dockerfile),
                 dockerfile=context.dockerfile,
-                labels=self._labels("image"),
                 arguments=_proxy_arguments(self._settings),
                 progress=report,
             )

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot_runner_worker.engine import Engine, containers, images, networks
-from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, BotKey
+from bot_runner_worker.identity import BOT_ID, BUILD_ROLE, NAMESPACE, ROLE, BotKey
 from bot_runner_worker.runtime.container_config import NEXT, PREVIOUS, RUNNING_POLICY
 from bot_runner_worker.settings import Settings
 
@@ -26,6 +26,7 @@ class Sweeper:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._namespace = settings.runner_namespace
+        self._build_seconds = settings.build_timeout_seconds
 
     async def sweep(self, now: datetime) -> int:
         """Finish or remove what is left over; returns how many things that were."""
@@ -43,7 +44,8 @@ class Sweeper:
             elif name.endswith(PREVIOUS):
                 await self._settle(row, by_name.get(name.removesuffix(PREVIOUS)), now)
                 swept += 1
-        return swept + await self._sweep_networks(rows, now) + await self._sweep_images(now)
+        swept += await self._sweep_networks(rows, now)
+        return swept + await self._sweep_builds(now) + await self._sweep_images(now)
 
     async def _settle(self, previous: dict[str, Any], current: dict[str, Any] | None, now: datetime) -> None:
         """A bot that gave way: its replacement runs, or else it comes back."""
@@ -72,6 +74,17 @@ class Sweeper:
             if _older(datetime.fromisoformat(_without_nanoseconds(network["Created"])).timestamp(), now):
                 logger.info("removing the network %s: its bot is gone", network["Name"])
                 await networks.remove(self._engine, network["Id"])
+                swept += 1
+        return swept
+
+    async def _sweep_builds(self, now: datetime) -> int:
+        """Steps of builds whose Engine was killed: it removes those that it ends itself."""
+        swept = 0
+        mine = {NAMESPACE: self._namespace, ROLE: BUILD_ROLE}
+        for row in await containers.list_by_labels(self._engine, mine):
+            if row["Created"] + self._build_seconds < now.timestamp() and _older(row["Created"], now):
+                logger.info("removing %s: the build that it belonged to is over", _name(row))
+                await containers.remove(self._engine, row["Id"])
                 swept += 1
         return swept
 
