@@ -142,8 +142,8 @@ class Settings(BaseSettings):
     )
     registries_allowed: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
         PUBLIC_REGISTRIES,
-        description="Registries that images may come from; each is trusted, since the Engine follows it to any "
-        "address and reads whatever it sends. One with an inner address is opened by its full name only",
+        description="Registries that images may come from; each is trusted, since the Engine follows it to "
+        "any address and reads whatever it sends. One with an inner address only by its full name",
     )
     registries_denied: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
         (), description="Registries that images may not come from; wins over REGISTRIES_ALLOWED"
