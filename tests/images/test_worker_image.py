@@ -47,7 +47,7 @@ def as_in_the_readme(image: str, stack: EmbeddedStack) -> list[str]:
     # What keeps tests apart on one Engine, and checks of health that come sooner.
     for variable in ("RUNNER_NAMESPACE", "DOCKER_NETWORK", "BASE_IMAGE"):
         arguments += ["-e", f"{variable}={mine[variable]}"]
-    return [*arguments, "--health-interval", "0.5s", image]
+    return [*arguments, "--health-interval", "0.5s", "--health-start-period", "30s", image]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Git processes: what they get to see, and how they end."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -77,6 +78,11 @@ async def test_silent_and_endless_processes_end_in_time_with_all_they_started(tm
         assert caught.value.code == "GIT_TIMED_OUT"
         assert time.monotonic() - begun < 3
     assert not await gone(before)
+    # They are killed with their group; the kernel takes them away a moment later.
+    for _ in range(30):
+        if not _processes_in(tmp_path):
+            break
+        await asyncio.sleep(0.1)
     assert _processes_in(tmp_path) == []
 
 

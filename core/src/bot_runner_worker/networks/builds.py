@@ -53,7 +53,7 @@ class BuildNetwork:
             self._engine,
             self.name,
             pool=self._settings.network_pool,
-            prefix_length=_PREFIX_LENGTH,
+            prefix_length=max(_PREFIX_LENGTH, self._settings.network_pool.prefixlen),
             labels={NAMESPACE: namespace, ROLE: "network"},
             options=bridge_options(
                 self._settings.bridge_prefix, hashlib.sha256(f"{namespace}\0build".encode()).hexdigest()

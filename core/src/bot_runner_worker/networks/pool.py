@@ -1,6 +1,6 @@
 """Bridge networks whose addresses are taken from the operator's pool."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_network
 
 from bot_runner_worker.engine import Engine, EngineError, networks
@@ -26,25 +26,26 @@ def bridge_options(prefix: str, digest: str) -> dict[str, str]:
 
 def free_subnets(
     pool: IPv4Network, prefix_length: int, in_use: Iterable[IPv4Network], *, from_the_end: bool = False
-) -> Iterable[IPv4Network]:
+) -> Iterator[IPv4Network]:
     """The subnets of a pool that overlap with nothing in use.
 
     Args:
         pool: Where they are taken from.
-        prefix_length: Their size; the whole pool if that is smaller.
+        prefix_length: Their size; a smaller pool has none of them.
         in_use: Networks of any size.
         from_the_end: Begin with the last one.
     """
-    length = max(prefix_length, pool.prefixlen)
-    size = 1 << (32 - length)
+    if pool.prefixlen > prefix_length:
+        return
+    size = 1 << (32 - prefix_length)
     starts = range(int(pool.network_address), int(pool.broadcast_address) + 1, size)
     near = [each for each in in_use if each.overlaps(pool)]
-    equal = {int(each.network_address) for each in near if each.prefixlen == length}
-    others = [each for each in near if each.prefixlen != length]
+    equal = {int(each.network_address) for each in near if each.prefixlen == prefix_length}
+    others = [each for each in near if each.prefixlen != prefix_length]
     for start in reversed(starts) if from_the_end else starts:
         if start in equal:
             continue
-        subnet = IPv4Network((start, length))
+        subnet = IPv4Network((start, prefix_length))
         if not any(subnet.overlaps(each) for each in others):
             yield subnet
 
