@@ -134,7 +134,8 @@ class ImageStore:
                 tag=reference,
                 tar=context.chunks(dockerfile),
                 dockerfile=context.dockerfile,
-                arguments=_proxy_arguments(self._settings),
+                # Predefined build arguments: known without ARG, and kept out of the image's history.
+                arguments=self._settings.proxy_environment(),
                 progress=report,
             )
         except BuildError as error:
@@ -143,14 +144,3 @@ class ImageStore:
             raise build_errors.timed_out(self._settings) from error
         except EngineError as error:
             raise build_errors.of_engine(error) from error
-
-
-def _proxy_arguments(settings: Settings) -> dict[str, str]:
-    # Predefined build arguments: known to each Dockerfile without ARG, and kept out of the image's history.
-    values = {name: getattr(settings, name) for name in ("http_proxy", "https_proxy", "no_proxy")}
-    return {
-        spelled: value
-        for name, value in values.items()
-        if value is not None
-        for spelled in (name, name.upper())
-    }
