@@ -18,6 +18,7 @@ from bot_runner_worker.redaction import Redactor, secrets_of
 from bot_runner_worker.results import Result
 from bot_runner_worker.runtime.docker_engine import DockerRuntime
 from bot_runner_worker.settings import Settings
+from bot_runner_worker.supervision.supervisor import Supervisor
 from bot_runner_worker.tasks.admission import Admission
 from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.manage_bots import BotManager
@@ -47,14 +48,15 @@ class Runner:
         images = ImageStore(self.engine, settings)
         self.announcer = Announcer([self.plugins.bot_event])
         starter = BotStarter(settings, self.plugins, images, self.runtime, admission, self.announcer)
-        self.manager = BotManager(settings, self.announcer, self.runtime, admission)
+        manager = BotManager(settings, self.announcer, self.runtime, admission)
+        self.supervisor = Supervisor(settings, self.announcer, self.runtime, admission)
         self.tasks: dict[str, Task] = {
             "start_bot": starter.start,
-            "stop_bot": _without_progress(self.manager.stop),
-            "restart_bot": _without_progress(self.manager.restart),
-            "get_logs": _without_progress(self.manager.logs),
-            "list_bots": _without_progress(self.manager.list_bots),
-            "check_status": _without_progress(self.manager.status),
+            "stop_bot": _without_progress(manager.stop),
+            "restart_bot": _without_progress(manager.restart),
+            "get_logs": _without_progress(manager.logs),
+            "list_bots": _without_progress(manager.list_bots),
+            "check_status": _without_progress(manager.status),
         }
 
     async def __aenter__(self) -> Self:

@@ -28,7 +28,6 @@ from bot_runner_worker.requests import (
 from bot_runner_worker.results import timestamp
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.supervision import supervise
 from bot_runner_worker.tasks.outcome import Ending, Outcome
 
 logger = logging.getLogger(__name__)
@@ -71,12 +70,12 @@ async def _run(settings: Settings) -> None:
             ", ".join(runner.plugins.catalogue.modes()) or "none",
         )
         runner.announcer.listen(lambda event: emit(worker, settings, event))
-        supervisor = asyncio.create_task(supervise(runner.manager))
+        supervising = asyncio.create_task(runner.supervisor.run())
         try:
             with hide_secrets(token):
                 await worker.main()
         finally:
-            supervisor.cancel()
+            supervising.cancel()
 
 
 class PersistentWorker(Worker):

@@ -232,19 +232,19 @@ async def test_a_bot_expires_and_is_removed_after_its_retention(make_runner: Mak
     runner = await make_runner(bot_max_runtime_hours=1, retention_hours=2)
     started = await runner.start()
     now = datetime.now(UTC)
-    manager = runner.runner.manager
-    await manager.expire(now + timedelta(minutes=59))
+    supervisor = runner.runner.supervisor
+    await supervisor.expire(now + timedelta(minutes=59))
     await status_after(runner, "running")
     ends = datetime.fromisoformat(started.data["expires_at"])
-    await manager.expire(ends)
+    await supervisor.expire(ends)
     # It was stopped an hour early, so it reads as stopped; what counts is that it was.
     await status_after(runner, "stopped", "expired")
     restarted = await runner.task("restart_bot", **BOT)
     assert restarted.data["status"] == "started"
-    await manager.expire(ends)
-    await manager.expire(now + timedelta(hours=1))
+    await supervisor.expire(ends)
+    await supervisor.expire(now + timedelta(hours=1))
     assert (await runner.task("check_status", **BOT)).data["exists"]
-    await manager.expire(now + timedelta(hours=3))
+    await supervisor.expire(now + timedelta(hours=3))
     assert not (await runner.task("check_status", **BOT)).data["exists"]
     assert await runner.leftovers() == []
 
@@ -253,7 +253,7 @@ async def test_an_expired_bot_is_not_restarted(make_runner: MakeRunner) -> None:
     runner = await make_runner(bot_max_runtime_hours=1 / 3600)
     await runner.start()
     await asyncio.sleep(1.5)
-    await runner.runner.manager.expire(datetime.now(UTC))
+    await runner.runner.supervisor.expire(datetime.now(UTC))
     report = await status_after(runner, "expired")
     assert report["reason"] == "its time was over"
     refused = await runner.task("restart_bot", **BOT)

@@ -13,7 +13,7 @@ from bot_runner_worker.runtime.protocol import BotRuntime
 from bot_runner_worker.runtime.spec import BotRecord
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.admission import Admission
-from bot_runner_worker.tasks.announcements import Announcer, DeathWatch
+from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.diagnosis import LAST_LINES, clean_last_lines, hint_for
 
 
@@ -32,7 +32,6 @@ class BotManager:
     ) -> None:
         self._settings = settings
         self._announcer = announcer
-        self._deaths = DeathWatch(announcer)
         self._runtime = runtime
         self._admission = admission
 
@@ -132,39 +131,6 @@ class BotManager:
             hint=hint_for(record, last_lines),
             last_lines=last_lines,
         )
-
-    async def watch(self) -> None:
-        """Announce the bots that died by themselves since the last call."""
-        await self._deaths.look(await self._runtime.list_bots())
-
-    async def expire(self, now: datetime) -> None:
-        """Stop the bots whose time is over, and remove those that have been readable for long enough."""
-        for record in await self._runtime.list_bots():
-            if record.status.is_live and record.expires_at <= now:
-                await self._expire_one(record.bot, now)
-            elif record.finished_at is not None:
-                age = (now - record.finished_at).total_seconds()
-                if age > self._settings.retention_hours * 3600:
-                    await self._remove_one(record.bot)
-
-    async def sweep(self, now: datetime) -> None:
-        """Finish or remove what a killed worker left half-made."""
-        await self._runtime.sweep(now)
-
-    async def _expire_one(self, bot: BotKey, now: datetime) -> None:
-        async with self._admission.exclusively(bot):
-            # It may have been replaced while we waited.
-            record = await self._runtime.find(bot)
-            if record is not None and record.status.is_live and record.expires_at <= now:
-                await self._runtime.stop(record)
-                await self._announcer.tell(EventType.EXPIRED, record)
-
-    async def _remove_one(self, bot: BotKey) -> None:
-        async with self._admission.exclusively(bot):
-            record = await self._runtime.find(bot)
-            if record is not None and not record.status.is_live:
-                await self._runtime.remove(record)
-                await self._announcer.tell(EventType.REMOVED, record)
 
     async def _existing(self, bot: BotKey) -> BotRecord:
         record = await self._runtime.find(bot)
