@@ -86,8 +86,10 @@ async def _new_runner(servers: Servers, changes: Mapping[str, Any]) -> RunnerUnd
         **changes,
     }
     runner = Runner(Settings.load(runner_namespace=namespace, **settings))
-    # The base image with the operator's CA is made at the first need, and stays: not a case's doing.
-    await ImageStore(runner.engine, runner.settings).base()
+    # The base image with the operator's CA is made at the first need, and stays: not a case's doing, nor
+    # within the time that the case leaves a build.
+    patient = runner.settings.model_copy(update={"build_timeout_seconds": 60})
+    await ImageStore(runner.engine, patient).base()
     return RunnerUnderTest(runner)
 
 
