@@ -1,5 +1,6 @@
 """Who serves a request: each way to get it wrong has its code, and says what is on offer."""
 
+import json
 from typing import Any
 
 import fastjsonschema
@@ -91,3 +92,9 @@ def test_the_routing_schema_sends_a_worker_what_it_can_serve_and_all_bad_input(
 def test_a_worker_without_plugins_fits_nothing() -> None:
     with pytest.raises(fastjsonschema.JsonSchemaException):
         fastjsonschema.compile(SourceCatalogue().routing_schema())(request(deployment_mode="simple"))
+
+
+def test_the_routing_schema_survives_the_scripts_of_the_orchestrators_redis() -> None:
+    # Lua has one kind of table: an empty object comes back as an empty list, which is no schema.
+    for each in (catalogue(), SourceCatalogue()):
+        assert "{}" not in json.dumps(each.routing_schema())

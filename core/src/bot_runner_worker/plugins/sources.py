@@ -166,7 +166,8 @@ class SourceCatalogue:
         all, so that bad input reaches a worker and gets a proper error instead of no worker.
         """
         common = sorted(StartBot.model_fields)
-        without_source = {"additionalProperties": False, "properties": {name: {} for name in common}}
+        # True, not {}, which means the same: scripts inside the orchestrator's Redis turn {} into [].
+        without_source = {"additionalProperties": False, "properties": dict.fromkeys(common, True)}
         branches: list[dict[str, Any]] = []
         for mode, sources in sorted(self._by_mode.items()):
             fits: dict[str, Any] = {"properties": {"deployment_mode": {"enum": [mode]}}}
@@ -174,7 +175,7 @@ class SourceCatalogue:
             if fields:
                 fits["anyOf"] = [{"required": [name]} for name in fields] + [without_source]
             branches.append(fits)
-        return {"type": "object", "anyOf": branches} if branches else {"type": "object", "not": {}}
+        return {"type": "object", "anyOf": branches} if branches else {"type": "object", "not": True}
 
     def request_schema(self) -> dict[str, Any]:
         """Full JSON schema of a start request, for documentation and editors."""
