@@ -44,7 +44,7 @@ RUN set -eu; \
     fi; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
 
-COPY docker/engine_answers.py /usr/local/lib/bot-runner/
+COPY docker/worker_is_ready.py /usr/local/lib/bot-runner/
 COPY --from=build /dependencies /
 COPY --from=build /distributions /
 # An image that cannot start is not built. What this leaves is the bytecode of the standard library, which the
@@ -61,9 +61,9 @@ WORKDIR /etc/bot-runner
 # whoever may use it is as good as root on that host anyway.
 
 STOPSIGNAL SIGTERM
-# That the worker runs is seen without a check. Without the Engine, it runs and cannot serve anybody.
-HEALTHCHECK --interval=10s --timeout=5s --retries=3 \
-  CMD ["python3", "-I", "-S", "/usr/local/lib/bot-runner/engine_answers.py"]
+# That the worker runs is seen without a check. Without the Engine or the orchestrator, it runs and serves nobody.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+  CMD ["python3", "-I", "-S", "/usr/local/lib/bot-runner/worker_is_ready.py"]
 ENTRYPOINT ["tini", "--", "bot-runner-worker"]
 CMD ["run"]
 

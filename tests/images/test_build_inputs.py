@@ -10,7 +10,7 @@ from tests.images.docker_cli import REPOSITORY, build, docker
 INCLUDED = {
     "core/pyproject.toml",
     "core/src/package/module.py",
-    "docker/engine_answers.py",
+    "docker/worker_is_ready.py",
     "orchestrator/src/package/module.py",
     "plugins/simple/pyproject.toml",
     "requirements/worker-image.txt",

@@ -52,9 +52,11 @@ async def test_the_check_follows_the_port_and_notices_silence(
 
 
 async def test_missing_settings_are_named(orchestrator_image: str) -> None:
-    assert "GLOBAL_WORKER_TOKEN is not set" in await docker(
-        "run", "--rm", orchestrator_image, accept_failure=True
-    )
+    said = await docker("run", "--rm", orchestrator_image, accept_failure=True)
+    assert "CLIENT_TOKEN is not set" in said
+    with_one = ("-e", "CLIENT_TOKEN=token", orchestrator_image)
+    said = await docker("run", "--rm", *with_one, accept_failure=True)
+    assert "GLOBAL_WORKER_TOKEN is not set" in said
 
 
 async def test_what_is_installed_fits_together(orchestrator_image: str) -> None:

@@ -45,7 +45,7 @@ def as_in_the_readme(image: str, stack: EmbeddedStack) -> list[str]:
         if assigned:
             arguments[at] = f"{variable}={mine[variable]}"
     # What keeps tests apart on one Engine, and checks of health that come sooner.
-    for variable in ("RUNNER_NAMESPACE", "DOCKER_NETWORK", "BASE_IMAGE"):
+    for variable in ("RUNNER_NAMESPACE", "DOCKER_NETWORK", "BASE_IMAGE", "ISOLATION_PROBE"):
         arguments += ["-e", f"{variable}={mine[variable]}"]
     return [*arguments, "--health-interval", "0.5s", "--health-start-period", "30s", image]
 
@@ -84,11 +84,20 @@ async def test_the_readmes_command_serves_bots_until_sigterm(deployed: Deployed)
 
 
 @pytest.mark.engine
-@pytest.mark.stack
-async def test_a_worker_without_its_engine_is_unhealthy_and_says_why(deployed: Deployed) -> None:
-    for address in ("unix:///var/run/none.sock", "tcp://127.0.0.1:9"):
-        said = await health(deployed.container, "--env", f"DOCKER_HOST={address}")
-        assert said.startswith("The Docker Engine does not answer: ")
+async def test_a_worker_that_cannot_serve_runs_and_says_why(
+    worker_image: str, run_container: RunContainer
+) -> None:
+    nowhere = ("-e", "DOCKER_HOST=tcp://127.0.0.1:9", "-e", "ORCHESTRATOR_URL=http://127.0.0.1:9")
+    container = await run_container("-e", "WORKER_TOKEN=token", *nowhere, worker_image)
+    said = ""
+    async with asyncio.timeout(60):
+        while "The worker is not ready: " not in said:
+            said = await health(container)
+            await asyncio.sleep(0.2)
+
+    assert "Docker Engine: no answer at tcp://127.0.0.1:9" in said
+    assert "orchestrator: " in said
+    assert (await inspect(container))["State"]["Running"] is True
 
 
 def test_both_readmes_show_the_same_commands() -> None:

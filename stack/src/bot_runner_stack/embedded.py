@@ -186,6 +186,8 @@ class EmbeddedStack:
             "WORKER_ID": worker_id,
             "RUNNER_NAMESPACE": self.namespace,
             "DOCKER_NETWORK": self.network,
+            # It would try the clouds' metadata addresses, outside of this machine.
+            "ISOLATION_PROBE": "off",
             **self.options.env,
             **self.options.worker_env,
         }
