@@ -29,6 +29,19 @@ ROLE = LABEL_PREFIX + "role"
 BUILD_ROLE = "build"
 """Role of the containers of a build's steps, and of the images that they make."""
 
+CLAIM_ROLE = "claim"
+"""Role of the volumes that say who works on what, see :mod:`bot_runner_worker.coordination`."""
+PRESENCE_ROLE = "presence"
+"""Role of the volumes that say which workers are there."""
+STOP_REQUEST_ROLE = "stop-request"
+"""Role of the volumes that ask another worker to end a start."""
+WORKER_ID = LABEL_PREFIX + "worker-id"
+INSTANCE = LABEL_PREFIX + "instance"
+"""A worker's process: random, so that a worker that was started again is told from its former self."""
+KIND = LABEL_PREFIX + "kind"
+TOKEN = LABEL_PREFIX + "token"
+"""Tells a claim from all others that ever have the same name."""
+
 MAX_ID_LENGTH = 128
 _SLUG_UNSAFE = re.compile(r"[^a-z0-9]+")
 

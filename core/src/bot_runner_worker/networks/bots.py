@@ -6,7 +6,7 @@ from hashlib import sha256
 from bot_runner_worker.engine import Engine, EngineError, networks
 from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.identity import NAMESPACE, ROLE, BotKey
-from bot_runner_worker.networks.pool import bridge_options, create_from_pool
+from bot_runner_worker.networks.pool import bridge_options, create_from_pool, made_by_another_worker
 from bot_runner_worker.settings import Settings
 
 PREFIX_LENGTH = 29
@@ -24,8 +24,6 @@ class BotNetworks:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        # The Engine's own check for duplicates is no lock: two creations at once make two networks, and a
-        # name that means two networks is refused at start.
         self._lock = asyncio.Lock()
 
     @property
@@ -73,7 +71,7 @@ class BotNetworks:
         try:
             await networks.create_bridge(self._engine, name, labels=labels, options=options)
         except EngineError as error:
-            if not error.conflict:
+            if not await made_by_another_worker(self._engine, name, error):
                 raise
 
     async def _create_own(self, name: str, bot: BotKey) -> None:

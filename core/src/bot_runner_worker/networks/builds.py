@@ -6,7 +6,7 @@ import hashlib
 from bot_runner_worker.engine import Engine, EngineError, networks
 from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.identity import NAMESPACE, ROLE
-from bot_runner_worker.networks.pool import bridge_options, create_from_pool
+from bot_runner_worker.networks.pool import bridge_options, create_from_pool, made_by_another_worker
 from bot_runner_worker.settings import Settings
 
 _PREFIX_LENGTH = 26
@@ -37,8 +37,7 @@ class BuildNetwork:
                 try:
                     await self._create()
                 except EngineError as error:
-                    # Another worker may have made it meanwhile.
-                    if not error.conflict:
+                    if not await made_by_another_worker(self._engine, self.name, error):
                         raise Unavailable(
                             Code.ENGINE_FAILED,
                             f"The network {self.name} cannot be created.",

@@ -1,5 +1,6 @@
 """Bridge networks whose addresses are taken from the operator's pool."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_network
 
@@ -8,6 +9,8 @@ from bot_runner_worker.errors import Code, Unavailable
 
 _MAX_BRIDGE_NAME = 15  # IFNAMSIZ of Linux, without the end
 _MAX_COLLISIONS = 20
+_LOOKS = 10
+_LOOK_SECONDS = 0.1
 
 
 def bridge_options(prefix: str, digest: str) -> dict[str, str]:
@@ -48,6 +51,27 @@ def free_subnets(
         subnet = IPv4Network((start, prefix_length))
         if not any(subnet.overlaps(each) for each in others):
             yield subnet
+
+
+async def made_by_another_worker(engine: Engine, name: str, error: EngineError) -> bool:
+    """Whether creating a network failed because another worker was creating it at the same time.
+
+    The Engine's check for duplicate names is no lock: two creations at once can make two networks of one
+    name, which is refused at start. Its check for duplicate bridges is one, and the name of a bridge follows
+    from that of its network.
+
+    Args:
+        engine: The Engine.
+        name: The network's name.
+        error: What the creation failed with.
+    """
+    if not (error.conflict or error.status == 403):
+        return False
+    for _ in range(_LOOKS):
+        if await networks.inspect(engine, name) is not None:
+            return True
+        await asyncio.sleep(_LOOK_SECONDS)
+    return False
 
 
 async def create_from_pool(

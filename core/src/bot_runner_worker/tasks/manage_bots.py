@@ -1,6 +1,7 @@
 """The tasks about bots that are there already: stop, restart, logs, list, status."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,11 +9,20 @@ from bot_runner_worker.errors import Code, Rejected
 from bot_runner_worker.events import EventType
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.requests import CheckStatus, GetLogs, ListBots, RestartBot, StopBot, parse
-from bot_runner_worker.results import BotList, BotRow, Logs, Started, StatusReport, Stopped, timestamp
+from bot_runner_worker.results import (
+    BotList,
+    BotRow,
+    BotStatus,
+    Logs,
+    Started,
+    StatusReport,
+    Stopped,
+    timestamp,
+)
 from bot_runner_worker.runtime.protocol import BotRuntime
 from bot_runner_worker.runtime.spec import BotRecord
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.admission import Admission, StartUnderWay
 from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.diagnosis import LAST_LINES, clean_last_lines, hint_for
 
@@ -36,13 +46,18 @@ class BotManager:
         self._admission = admission
 
     async def stop(self, params: Mapping[str, Any]) -> Stopped:
-        """Serve ``stop_bot``: the bot is stopped and stays readable; a bot that is not there is no error."""
+        """Serve ``stop_bot``: the bot is stopped and stays readable; a bot that is not there is no error.
+
+        A start that is under way, on whichever worker, is ended.
+        """
         bot = parse(StopBot, params).bot
-        async with self._admission.exclusively(bot):
+        async with self._admission.stopping(bot) as stopping:
             record = await self._runtime.find(bot)
             if record is None:
-                return Stopped("not_found", bot.container_name(self._settings.runner_namespace))
-            if record.status.is_live:
+                status = "stopped" if stopping.ended_start else "not_found"
+                return Stopped(status, bot.container_name(self._settings.runner_namespace))
+            # One that is down without a verdict may be about to come back.
+            if record.status.is_live or record.verdict is None:
                 await self._runtime.stop(record)
                 await self._announcer.tell(EventType.STOPPED, record)
         return Stopped("stopped", record.name)
@@ -51,20 +66,18 @@ class BotManager:
         """Serve ``restart_bot``: the same container again; its deadline does not move.
 
         Raises:
-            Rejected: ``BOT_NOT_FOUND``, ``BOT_EXPIRED`` or ``QUOTA_EXCEEDED``.
+            Rejected: ``BOT_NOT_FOUND``, ``BOT_EXPIRED``, ``QUOTA_EXCEEDED``, or ``START_CANCELLED`` if the
+                bot was stopped meanwhile.
         """
         bot = parse(RestartBot, params).bot
-        async with self._admission.exclusively(bot):
-            record = await self._existing(bot)
-            if record.expires_at <= datetime.now(UTC):
-                raise Rejected(
-                    Code.BOT_EXPIRED,
-                    f"The time of the bot {bot.bot_id} was over at {timestamp(record.expires_at)}.",
-                    hint="Start it again to give it a new deadline.",
-                    stage="start",
-                )
+        try:
             async with self._admission.place_for(bot):
-                restarted = await self._runtime.restart(record)
+                restarted = await self._runtime.restart(await self._restartable(bot))
+        except Rejected as error:
+            if error.code == Code.QUOTA_EXCEEDED:
+                # For a bot that cannot be restarted anyway, that is the better answer.
+                await self._restartable(bot)
+            raise
         await self._announcer.tell(EventType.STARTED, restarted)
         return Started(
             status="started",
@@ -75,6 +88,17 @@ class BotManager:
             image=restarted.image,
             mode=restarted.mode,
         )
+
+    async def _restartable(self, bot: BotKey) -> BotRecord:
+        record = await self._existing(bot)
+        if record.expires_at <= datetime.now(UTC):
+            raise Rejected(
+                Code.BOT_EXPIRED,
+                f"The time of the bot {bot.bot_id} was over at {timestamp(record.expires_at)}.",
+                hint="Start it again to give it a new deadline.",
+                stage="start",
+            )
+        return record
 
     async def logs(self, params: Mapping[str, Any]) -> Logs:
         """Serve ``get_logs``.
@@ -88,26 +112,23 @@ class BotManager:
         return Logs("ok", page.text, record.status, page.truncated, page.next_since)
 
     async def list_bots(self, params: Mapping[str, Any]) -> BotList:
-        """Serve ``list_bots``."""
-        records = await self._runtime.list_bots(parse(ListBots, params).user_id)
-        rows = [
-            BotRow(
-                bot_id=record.bot.bot_id,
-                status=record.status,
-                container_id=record.id,
-                container_name=record.name,
-                started_at=timestamp(record.started_at),
-                expires_at=timestamp(record.expires_at),
-                mode=record.mode,
-            )
-            for record in records
-        ]
+        """Serve ``list_bots``; a bot that is being started for the first time has no container yet."""
+        user_id = parse(ListBots, params).user_id
+        # In this order: a start that ends in between is found among the bots.
+        starting = {each.bot: each for each in await self._admission.starting(user_id)}
+        records = await self._runtime.list_bots(user_id)
+        rows = [_row(record) for record in records if not _gives_way(record, starting)]
+        rows += [_starting_row(start) for start in starting.values() if start.bot.bot_id not in _ids(rows)]
         return BotList(rows, len(rows), self._settings.max_bots_per_user)
 
     async def status(self, params: Mapping[str, Any]) -> StatusReport:
         """Serve ``check_status``; a bot that is not there is no error."""
         bot = parse(CheckStatus, params).bot
+        # In this order, see list_bots.
+        starting = {each.bot: each for each in await self._admission.starting(bot.user_id)}
         record = await self._runtime.find(bot)
+        if bot in starting and (record is None or _gives_way(record, starting)):
+            return StatusReport(exists=True, **asdict(_starting_row(starting[bot])))
         if record is None:
             return StatusReport(exists=False, bot_id=bot.bot_id)
         last_lines: list[str] = []
@@ -143,3 +164,36 @@ class BotManager:
                 stage="request",
             )
         return record
+
+
+def _gives_way(record: BotRecord, starting: Mapping[BotKey, StartUnderWay]) -> bool:
+    """Whether a start that is under way says more about the bot than its container does."""
+    return record.bot in starting and record.status not in (BotStatus.RUNNING, BotStatus.RESTARTING)
+
+
+def _ids(rows: Iterable[BotRow]) -> set[str]:
+    return {row.bot_id for row in rows}
+
+
+def _row(record: BotRecord) -> BotRow:
+    return BotRow(
+        bot_id=record.bot.bot_id,
+        status=record.status,
+        container_id=record.id,
+        container_name=record.name,
+        started_at=timestamp(record.started_at),
+        expires_at=timestamp(record.expires_at),
+        mode=record.mode,
+    )
+
+
+def _starting_row(start: StartUnderWay) -> BotRow:
+    return BotRow(
+        bot_id=start.bot.bot_id,
+        status=BotStatus.STARTING,
+        container_id="",
+        container_name="",
+        started_at=timestamp(start.begun_at),
+        expires_at="",
+        mode=start.mode,
+    )

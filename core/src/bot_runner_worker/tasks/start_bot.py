@@ -1,5 +1,7 @@
 """The main path: task params → request → plugin → build context → image → container options → running bot."""
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -7,8 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bot_runner_worker.engine import ENGINE_TROUBLE
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected
 from bot_runner_worker.events import EventType
+from bot_runner_worker.identity import BotKey
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.sources import DeploymentRequest
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
@@ -20,6 +24,8 @@ from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.admission import Admission
 from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.progress import Progress, Stage
+
+logger = logging.getLogger(__name__)
 
 
 class BotStarter:
@@ -64,13 +70,27 @@ class BotStarter:
         start, request = self._plugins.claim(params)
         limits = effective_limits(start.resource_limits, self._settings)
         request_digest = _request_digest(params)
-        async with self._admission.exclusively(start.bot):
+        async with self._admission.place_for(start.bot, mode=request.mode):
             existing = await self._runtime.find(start.bot)
             live = existing if existing is not None and existing.status.is_live else None
             if live is not None and not start.replace:
                 return _answer_for_running(live, request_digest)
-            async with self._admission.place_for(start.bot):
+            try:
                 return await self._deploy(start, request, limits, request_digest, existing, progress)
+            except asyncio.CancelledError:
+                if existing is None:
+                    await asyncio.shield(self._take_back(start.bot))
+                raise
+
+    async def _take_back(self, bot: BotKey) -> None:
+        """Remove a bot that came up at the very moment when its start was cancelled."""
+        try:
+            record = await self._runtime.find(bot)
+            if record is not None:
+                await self._runtime.remove(record)
+                await self._announcer.tell(EventType.REMOVED, record)
+        except ENGINE_TROUBLE as error:
+            logger.warning("a bot whose start was cancelled could not be removed: %s", error)
 
     async def _deploy(
         self,
@@ -95,6 +115,7 @@ class BotStarter:
                 image = await self._plugins.resolve_image(request, context, tools)
 
                 stage = Stage.OPTIONS
+                await progress.enter(stage)
                 options = await self._plugins.container_options(request, image, tools)
 
                 stage = Stage.START
