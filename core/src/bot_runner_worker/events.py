@@ -16,6 +16,8 @@ class EventType(StrEnum):
     CRASHED = "bot_crashed"
     EXITED = "bot_exited"
     STOPPED = "bot_stopped"
+    EXPIRING = "bot_expiring"
+    """Its time is nearly over."""
     EXPIRED = "bot_expired"
     REMOVED = "bot_removed"
 

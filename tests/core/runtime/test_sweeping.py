@@ -1,83 +1,126 @@
-"""What a killed worker left behind is finished or removed, and nothing else is touched."""
+"""What is left over besides bots is removed: steps of builds, layers, probes; and nothing that is in use."""
 
-from datetime import UTC, datetime, timedelta
+import io
+import tarfile
+from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.conftest import RunnerUnderTest
+from tests.conftest import MakeRunner, RunnerUnderTest
 
-from bot_runner_worker.engine import containers
+from bot_runner_worker.engine import Engine, containers, images, networks
 from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE, BotKey
+from bot_runner_worker.isolation.probe import PROBE_ROLE
+from bot_runner_worker.runtime import sweeping
+from bot_runner_worker.runtime.sweeping import PATIENCE
 
 pytestmark = pytest.mark.engine
 
-BOT = {"user_id": "alice", "bot_id": "bot"}
+
+def busy_with(*bots: BotKey) -> Callable[[], Awaitable[set[BotKey]]]:
+    async def busy() -> set[BotKey]:
+        return set(bots)
+
+    return busy
 
 
-async def another_container(runner: RunnerUnderTest, suffix: str) -> str:
-    """One more container of the running bot, as a start makes it before it starts it."""
-    status = (await runner.task("check_status", **BOT)).data
-    found = await containers.inspect(runner.engine, status["container_id"])
-    assert found is not None
-    config = {**found["Config"], "HostConfig": found["HostConfig"], "Cmd": ["sleep", "1000"]}
-    return await containers.create(runner.engine, status["container_name"] + suffix, config)
+SOMEBODY = busy_with(BotKey("alice", "another"))
+NOBODY = busy_with()
 
 
-async def sweep_later(runner: RunnerUnderTest, **later: int) -> int:
-    return await runner.runner.runtime.sweep(datetime.now(UTC) + timedelta(**later))
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let seconds go by."""
+    gone = 0.0
+    real = sweeping.monotonic
+
+    def go_by(seconds: float) -> None:
+        nonlocal gone
+        gone += seconds
+
+    monkeypatch.setattr(sweeping, "monotonic", lambda: real() + gone)
+    return go_by
 
 
-async def test_a_container_that_never_started_is_removed(runner: RunnerUnderTest) -> None:
-    await runner.start()
-    made = await another_container(runner, "-next")
-    assert await sweep_later(runner, minutes=5) == 0
-    assert await sweep_later(runner, minutes=15) == 1
-    assert await containers.inspect(runner.engine, made) is None
-    assert (await runner.task("check_status", **BOT)).data["status"] == "running"
-
-
-async def test_a_bot_whose_replacement_started_is_removed(runner: RunnerUnderTest) -> None:
-    started = await runner.start()
-    previous = await another_container(runner, "-previous")
-    assert await sweep_later(runner, minutes=15) == 1
-    assert await containers.inspect(runner.engine, previous) is None
-    status = (await runner.task("check_status", **BOT)).data
-    assert (status["status"], status["container_id"]) == ("running", started.data["container_id"])
-
-
-@pytest.mark.parametrize("replacement", ["gone", "created"])
-async def test_a_bot_whose_replacement_never_started_comes_back(
-    runner: RunnerUnderTest, replacement: str
-) -> None:
-    started = await runner.start()
-    made = await another_container(runner, "-next")
-    container, name = started.data["container_id"], started.data["container_name"]
-    await containers.stop(runner.engine, container, 1)
-    await containers.rename(runner.engine, container, f"{name}-previous")
-    if replacement == "created":
-        await containers.rename(runner.engine, made, name)
-    else:
-        await containers.remove(runner.engine, made)
-    assert await sweep_later(runner, minutes=15) >= 1
-    status = (await runner.task("check_status", **BOT)).data
-    assert (status["status"], status["container_id"]) == ("running", container)
-    assert status["container_name"] == name
-    assert len(await runner.containers()) == 1
-
-
-async def test_a_network_without_its_bot_is_removed(runner: RunnerUnderTest) -> None:
-    await runner.start()
-    await runner.runner.runtime._networks.ensure(BotKey("alice", "gone"))
-    assert len(await runner.leftovers("networks")) == 2
-    assert await sweep_later(runner, minutes=5) == 0
-    assert await sweep_later(runner, minutes=15) == 1
-    assert len(await runner.leftovers("networks")) == 1
-    assert (await runner.task("check_status", **BOT)).data["status"] == "running"
-
-
-async def test_a_step_of_a_build_that_nobody_waits_for_is_removed(runner: RunnerUnderTest) -> None:
+async def step_of_a_build(runner: RunnerUnderTest) -> str:
     labels = {NAMESPACE: runner.settings.runner_namespace, ROLE: BUILD_ROLE}
     config = {"Image": runner.settings.base_image, "Cmd": ["sleep", "1000"], "Labels": labels}
-    step = await containers.create(runner.engine, f"{runner.settings.runner_namespace}-step", config)
-    assert await sweep_later(runner, minutes=5) == 0
-    assert await sweep_later(runner, minutes=15) == 1
-    assert await containers.inspect(runner.engine, step) is None
+    return await containers.create(runner.engine, f"{runner.settings.runner_namespace}-step", config)
+
+
+async def layer_of_a_build(runner: RunnerUnderTest) -> str:
+    """An image without a tag, as a build that was not finished leaves it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        text = (
+            f"FROM {runner.settings.base_image}\n"
+            f"LABEL {NAMESPACE}={runner.settings.runner_namespace} {ROLE}={BUILD_ROLE}\n"
+        ).encode()
+        member = tarfile.TarInfo("Dockerfile")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    headers = {"Content-Type": "application/x-tar"}
+    path, data = "build", buffer.getvalue()
+    async with runner.engine.request("POST", path, data=data, headers=headers) as answer:
+        assert b"Successfully built" in await answer.read()
+    (found,) = await images.list_untagged(runner.engine, {NAMESPACE: runner.settings.runner_namespace})
+    return str(found["Id"])
+
+
+async def is_there(engine: Engine, container: str) -> bool:
+    return await containers.inspect(engine, container) is not None
+
+
+async def test_what_builds_left_goes_at_once_when_nobody_is_building(runner: RunnerUnderTest) -> None:
+    step, layer = await step_of_a_build(runner), await layer_of_a_build(runner)
+    assert await runner.runner.runtime.sweep(NOBODY) == 2
+    assert not await is_there(runner.engine, step)
+    assert await images.inspect(runner.engine, layer) is None
+
+
+async def test_what_builds_make_stays_while_somebody_may_be_building(
+    make_runner: MakeRunner, pass_time: Callable[[float], None]
+) -> None:
+    runner = await make_runner(build_timeout_seconds=100)
+    step, layer = await step_of_a_build(runner), await layer_of_a_build(runner)
+    runtime = runner.runner.runtime
+    assert await runtime.sweep(SOMEBODY) == 0
+    pass_time(PATIENCE)
+    assert await runtime.sweep(SOMEBODY) == 0
+    assert await is_there(runner.engine, step)
+    # By now it would have been ended.
+    pass_time(101)
+    assert await runtime.sweep(SOMEBODY) == 2
+    assert not await is_there(runner.engine, step)
+    assert await images.inspect(runner.engine, layer) is None
+
+
+async def test_what_a_killed_probe_left_goes_after_a_while(
+    runner: RunnerUnderTest, pass_time: Callable[[float], None]
+) -> None:
+    key = BotKey("", "probe-1")
+    network = await runner.runner.runtime._networks.ensure(key)
+    config = {
+        "Image": runner.settings.base_image,
+        "Labels": key.labels(runner.settings.runner_namespace) | {ROLE: PROBE_ROLE},
+        "HostConfig": {"NetworkMode": network},
+    }
+    probe = await containers.create(runner.engine, f"{runner.settings.runner_namespace}-probe", config)
+    runtime = runner.runner.runtime
+    assert await runtime.bots_with_networks() == set()
+    assert await runtime.sweep(NOBODY) == 0
+    pass_time(PATIENCE + 1)
+    assert await runtime.sweep(NOBODY) == 2
+    assert not await is_there(runner.engine, probe)
+    assert await networks.inspect(runner.engine, network) is None
+
+
+async def test_images_of_bots_and_other_namespaces_are_not_touched(make_runner: MakeRunner) -> None:
+    ours, theirs = await make_runner(), await make_runner()
+    step = await step_of_a_build(theirs)
+    await ours.start(deployment_mode="simple", code="import time; time.sleep(99)", requirements=["six"])
+    image = (await ours.task("check_status", user_id="alice", bot_id="bot")).data["container_id"]
+    found = await containers.inspect(ours.engine, image)
+    assert found is not None
+    assert await ours.runner.runtime.sweep(NOBODY) == 0
+    assert await images.inspect(ours.engine, found["Image"]) is not None
+    assert await is_there(theirs.engine, step)

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.conftest import IDLE_BOT, MakeRunner, RunnerUnderTest
+from tests.conftest import IDLE_BOT, RunnerUnderTest
 
 pytestmark = pytest.mark.engine
 
@@ -209,15 +209,20 @@ async def test_restart_keeps_the_container_and_its_deadline(runner: RunnerUnderT
 
 
 async def test_a_bot_that_ends_and_one_that_crashes(runner: RunnerUnderTest) -> None:
-    await runner.start(bot_id="done", deployment_mode="simple", code="print('bye')")
-    report = await status_after(runner, "exited", bot_id="done")
-    assert (report["exit_code"], report["restart_count"], report["reason"]) == (0, 0, "ended by itself")
+    supervising = asyncio.create_task(runner.runner.supervisor.run())
+    try:
+        await runner.start(bot_id="done", deployment_mode="simple", code="print('bye')")
+        report = await status_after(runner, "exited", bot_id="done", seconds=60)
+        assert (report["exit_code"], report["restart_count"], report["reason"]) == (0, 0, "ended by itself")
 
-    await runner.start(bot_id="bad", deployment_mode="simple", code="import nonsense")
-    report = await status_after(runner, "crashed", bot_id="bad", seconds=60)
-    assert (report["exit_code"], report["restart_count"], report["oom_killed"]) == (1, 5, False)
-    assert "ModuleNotFoundError" in report["last_lines"][-1]
-    assert "nonsense" in report["hint"]
+        await runner.start(bot_id="bad", deployment_mode="simple", code="import nonsense")
+        report = await status_after(runner, "crashed", bot_id="bad", seconds=60)
+        assert (report["exit_code"], report["restart_count"], report["oom_killed"]) == (1, 5, False)
+        assert "ModuleNotFoundError" in report["last_lines"][-1]
+        assert "nonsense" in report["hint"]
+    finally:
+        supervising.cancel()
+        await asyncio.wait([supervising])
 
 
 async def test_a_bot_out_of_memory_is_told_apart(runner: RunnerUnderTest) -> None:
@@ -226,38 +231,3 @@ async def test_a_bot_out_of_memory_is_told_apart(runner: RunnerUnderTest) -> Non
     report = await status_after(runner, "crashed", "restarting", seconds=30)
     assert report["oom_killed"]
     assert report["reason"] == "out of memory"
-
-
-async def test_a_bot_expires_and_is_removed_after_its_retention(make_runner: MakeRunner) -> None:
-    runner = await make_runner(bot_max_runtime_hours=1, retention_hours=2)
-    started = await runner.start()
-    now = datetime.now(UTC)
-    supervisor = runner.runner.supervisor
-    await supervisor.expire(now + timedelta(minutes=59))
-    await status_after(runner, "running")
-    ends = datetime.fromisoformat(started.data["expires_at"])
-    await supervisor.expire(ends)
-    # It was stopped an hour early, so it reads as stopped; what counts is that it was.
-    await status_after(runner, "stopped", "expired")
-    restarted = await runner.task("restart_bot", **BOT)
-    assert restarted.data["status"] == "started"
-    await supervisor.expire(ends)
-    await supervisor.expire(now + timedelta(hours=1))
-    assert (await runner.task("check_status", **BOT)).data["exists"]
-    await supervisor.expire(now + timedelta(hours=3))
-    assert not (await runner.task("check_status", **BOT)).data["exists"]
-    assert await runner.leftovers() == []
-
-
-async def test_an_expired_bot_is_not_restarted(make_runner: MakeRunner) -> None:
-    runner = await make_runner(bot_max_runtime_hours=1 / 3600)
-    await runner.start()
-    await asyncio.sleep(1.5)
-    await runner.runner.supervisor.expire(datetime.now(UTC))
-    report = await status_after(runner, "expired")
-    assert report["reason"] == "its time was over"
-    refused = await runner.task("restart_bot", **BOT)
-    assert refused.data["error"]["code"] == "BOT_EXPIRED"
-    # The log can still be read, and a new start gives a new deadline.
-    assert (await runner.task("get_logs", **BOT)).data["container_status"] == "expired"
-    assert (await runner.start()).data["status"] == "started"

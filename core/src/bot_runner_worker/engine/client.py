@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import aiodocker
@@ -39,6 +40,10 @@ class EngineError(Exception):
     def conflict(self) -> bool:
         """Whether a name is taken, or the object's state does not allow the call."""
         return self.status == 409
+
+
+ENGINE_TROUBLE = (EngineError, Unavailable)
+"""What any call may raise."""
 
 
 class Engine:
@@ -205,6 +210,11 @@ class Engine:
             answer = await self.version()
             self._platform = f"{answer['Os']}/{answer['Arch']}"
         return self._platform
+
+    async def time(self) -> datetime:
+        """The time by its clock, which need not be this machine's."""
+        info = await self.json("GET", "info")
+        return datetime.fromisoformat(info["SystemTime"])
 
     async def version(self) -> dict[str, Any]:
         """The Engine's answer to ``GET /version``."""

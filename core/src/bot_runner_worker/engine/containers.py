@@ -8,6 +8,8 @@ from typing import Any
 from bot_runner_worker.engine.client import Engine, EngineError
 from bot_runner_worker.runtime.options import Files
 
+_CHANGE = b'"Kind":'
+
 
 async def create(engine: Engine, name: str, config: Mapping[str, Any]) -> str:
     """Create a container and return its id. A name that is taken is an :class:`EngineError` 409."""
@@ -72,9 +74,34 @@ async def stop(engine: Engine, container: str, grace_seconds: int) -> None:
             raise
 
 
-async def set_restart_policy(engine: Engine, container: str, policy: Mapping[str, Any]) -> None:
-    """Change the restart policy of a container, running or not."""
-    await engine.json("POST", f"containers/{container}/update", body={"RestartPolicy": dict(policy)})
+async def set_policy(
+    engine: Engine, container: str, *, restart: Mapping[str, Any] | None = None, cpu_shares: int
+) -> None:
+    """Change a container's restart policy and its weight among CPU shares, in one call.
+
+    Args:
+        engine: The Engine.
+        container: Name or id.
+        restart: The new restart policy; ``None`` keeps the one that it has.
+        cpu_shares: The new weight.
+
+    Raises:
+        EngineError: 500 in the moment in which the container's process starts or ends ("cannot update a
+            stopped container", seen on 20.10). Half of the change may be made then.
+    """
+    body: dict[str, Any] = {"CpuShares": cpu_shares}
+    if restart is not None:
+        body["RestartPolicy"] = dict(restart)
+    await engine.json("POST", f"containers/{container}/update", body=body)
+
+
+async def unpause(engine: Engine, container: str) -> None:
+    """Let a paused container go on; one that is not paused is fine."""
+    try:
+        await engine.json("POST", f"containers/{container}/unpause")
+    except EngineError as error:
+        if not (error.not_found or error.conflict or "not paused" in error.message):
+            raise
 
 
 async def set_process_limit(engine: Engine, container: str, limit: int) -> None:
@@ -112,6 +139,34 @@ async def inspect(engine: Engine, container: str, *, size: bool = False) -> dict
         if error.not_found:
             return None
         raise
+    return answer
+
+
+async def count_changes(engine: Engine, container: str, *, enough: int) -> int:
+    """How many files and folders differ from those of a container's image.
+
+    Takes the Engine about 30 µs for each, and a list of them all before it answers.
+
+    Args:
+        engine: The Engine.
+        container: Name or id.
+        enough: Stop counting there.
+    """
+    count, rest = 0, b""
+    async with engine.request("GET", f"containers/{container}/changes") as response:
+        async for chunk in response.content.iter_any():
+            # In a path the quotes would be escaped.
+            text = rest + chunk
+            count += text.count(_CHANGE)
+            rest = text[-len(_CHANGE) + 1 :]
+            if count >= enough:
+                break
+    return count
+
+
+async def list_all(engine: Engine) -> list[dict[str, Any]]:
+    """All containers of the Engine, running or not, whosever they are."""
+    answer: list[dict[str, Any]] = await engine.json("GET", "containers/json", params={"all": True})
     return answer
 
 

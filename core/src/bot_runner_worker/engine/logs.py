@@ -1,10 +1,18 @@
 """Container logs: the Engine's multiplexed stream as lines with their times."""
 
+import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from statistics import median
 
 from bot_runner_worker.engine.client import Engine
+
+ENTRY_OVERHEAD = 72
+"""Bytes that the Engine's log file takes for each line, or piece of one, besides its text (json-file)."""
 
 _HEADER = 8
 
@@ -71,3 +79,68 @@ async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, byte
                 break
             yield buffer[0], bytes(buffer[_HEADER : _HEADER + size])
             del buffer[: _HEADER + size]
+
+
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The end of a container's log, measured instead of read.
+
+    Args:
+        newest: Time of the newest piece, as the Engine wrote it; empty for an empty log.
+        gap: Seconds between one piece and the next, the median: a process that prints without a pause still
+            waits for its turn on the CPU between some of them.
+        size: Bytes that a piece takes in the Engine's log file, on average.
+        broken: Whether the newest is a piece of a line without end; all its pieces carry the time of the
+            first.
+    """
+
+    newest: str = ""
+    gap: float = 0.0
+    size: float = 0.0
+    broken: bool = False
+
+
+async def tail(engine: Engine, container: str, pieces: int) -> LogTail:
+    """Measure the end of a container's log; about 1 ms of the Engine's time for 20 pieces.
+
+    Args:
+        engine: The Engine.
+        container: Id of the container.
+        pieces: Lines, or pieces of 16 KiB of longer ones.
+    """
+    params = {"stdout": True, "stderr": True, "timestamps": True, "tail": max(1, pieces)}
+    times: list[str] = []
+    size, broken = 0, False
+    async with engine.request("GET", f"containers/{container}/logs", params=params, seconds=10) as response:
+        async for _, payload in _frames(response.content.iter_any()):
+            times.append(payload[: payload.find(b" ")].decode(errors="replace"))
+            size += len(payload) - len(times[-1]) + ENTRY_OVERHEAD
+            broken = not payload.endswith(b"\n")
+    if not times:
+        return LogTail()
+    moments = [datetime.fromisoformat(each) for each in times]
+    gaps = [(after - before).total_seconds() for before, after in pairwise(moments)]
+    return LogTail(times[-1], median(gaps) if gaps else 0.0, size / len(times), broken)
+
+
+async def measure(engine: Engine, container: str, *, seconds: float, enough: int) -> int:
+    """Follow a container's output for a while; returns the bytes that it took in the Engine's log file.
+
+    Args:
+        engine: The Engine.
+        container: Id of the container.
+        seconds: How long to follow it.
+        enough: Stop at this many bytes.
+    """
+    params = {"stdout": True, "stderr": True, "follow": True, "tail": 0}
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with (
+            asyncio.timeout(seconds),
+            engine.request("GET", f"containers/{container}/logs", params=params, seconds=None) as response,
+        ):
+            async for _, payload in _frames(response.content.iter_any()):
+                size += len(payload) + ENTRY_OVERHEAD
+                if size >= enough:
+                    break
+    return size

@@ -51,11 +51,16 @@ async def create_bridge(
 
 
 async def reconnect(engine: Engine, name: str, container: str) -> None:
-    """Connect a stopped container to a network that was removed and made anew under the same name.
+    """Connect a container, running or not, to a network of which it knows no more than the name, if that.
 
-    The container remembers the old network's id, and would refuse to start.
+    A stopped one remembers the id of a network that was removed meanwhile, and would refuse to start.
     """
-    await engine.json("POST", f"networks/{name}/disconnect", body={"Container": container, "Force": True})
+    try:
+        await engine.json("POST", f"networks/{name}/disconnect", body={"Container": container, "Force": True})
+    except EngineError as error:
+        # Somebody has disconnected it already.
+        if "is not connected" not in error.message:
+            raise
     await engine.json("POST", f"networks/{name}/connect", body={"Container": container})
 
 

@@ -13,14 +13,19 @@ NEXT = "-next"
 PREVIOUS = "-previous"
 """Suffix of the name of a container that has given way to its replacement, until that has started."""
 
-RUNNING_POLICY = {"Name": "on-failure", "MaximumRetryCount": 5}
-"""A bot that should run: the Engine restarts it with growing delays, and gives it up after five failures."""
+RUNNING_POLICY = {"Name": "on-failure", "MaximumRetryCount": 0}
+"""A bot that should run: the Engine restarts it after each failure, with a delay that doubles from 100 ms to
+one minute, even while no worker is there. When to give it up is the supervisor's to say."""
 
 STOPPED_POLICY = {"Name": "no"}
 """A bot that should not run. The policy is the one part of a container that can be changed later and is kept
 by the Engine, so it doubles as the record of what is wanted."""
 
 _VOLUME_SIZE = 64 * 1024 * 1024
+
+_FILE_SIZE_FACTOR = 2
+"""A single file ends at this many times CONTAINER_DISK_LIMIT, should that be before the watch sees it. Not at
+once the limit: a bot that is over it should be told so, not meet a write error that names no cause."""
 
 
 def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[str, Any]:
@@ -54,6 +59,7 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
             "MemorySwap": spec.limits.memory,
             "NanoCpus": int(spec.limits.cpu * 1_000_000_000),
             "PidsLimit": spec.limits.pids,
+            "Ulimits": [_ulimit("fsize", _FILE_SIZE_FACTOR * settings.container_disk_limit)],
             "NetworkMode": network,
             "IpcMode": "private",
             "RestartPolicy": RUNNING_POLICY,
@@ -65,6 +71,8 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
             "Tmpfs": {path: f"rw,nosuid,nodev,size={size}" for path, size in tmpfs.items()},
         },
     }
+    if settings.container_runtime is not None:
+        config["HostConfig"]["Runtime"] = settings.container_runtime
     if options.entrypoint is not None:
         config["Entrypoint"] = list(options.entrypoint)
     if options.command is not None:
@@ -74,6 +82,10 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
     if options.user is not None:
         config["User"] = options.user
     return config
+
+
+def _ulimit(name: str, value: int) -> dict[str, Any]:
+    return {"Name": name, "Soft": value, "Hard": value}
 
 
 def _labels(spec: BotSpec, settings: Settings) -> dict[str, str]:

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks
-from bot_runner_worker.errors import Code, Rejected, Unavailable
+from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks, volumes
+from bot_runner_worker.engine.events import ContainerEvent, container_events, current_run
+from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
 from bot_runner_worker.images.reference import OWN_REPOSITORY
 from bot_runner_worker.networks.bots import BotNetworks
+from bot_runner_worker.runtime.completion import to_its_end
 from bot_runner_worker.runtime.container_config import (
     NEXT,
     PREVIOUS,
@@ -19,16 +21,18 @@ from bot_runner_worker.runtime.container_config import (
     STOPPED_POLICY,
     container_config,
 )
+from bot_runner_worker.runtime.disk_quota import DiskQuota
 from bot_runner_worker.runtime.log_pages import page_of, position_of
-from bot_runner_worker.runtime.protocol import LogPage
-from bot_runner_worker.runtime.records import record_of_inspection, record_of_row
+from bot_runner_worker.runtime.protocol import EngineRun, LogPage
+from bot_runner_worker.runtime.records import moment, record_of_inspection, record_of_row
+from bot_runner_worker.runtime.repairs import Repairs
 from bot_runner_worker.runtime.spec import BotRecord, BotSpec
+from bot_runner_worker.runtime.surveys import Sighting, Survey, Surveyor, for_each, principal
 from bot_runner_worker.runtime.sweeping import Sweeper
+from bot_runner_worker.runtime.verdicts import NORMAL_WEIGHT, WARNED_WEIGHT, Ending, Verdict
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 MAX_LOG_BYTES = 512 * 1024
 
@@ -45,37 +49,39 @@ class DockerRuntime:
         self._engine = engine
         self._settings = settings
         self._networks = BotNetworks(engine, settings)
+        self._surveyor = Surveyor(engine, settings.runner_namespace)
+        self._repairs = Repairs(engine, settings.runner_namespace, self._networks)
+        self._sweeper = Sweeper(engine, settings)
+        self._quota = DiskQuota(engine, settings.container_disk_limit)
 
     async def find(self, bot: BotKey) -> BotRecord | None:
         name = bot.container_name(self._settings.runner_namespace)
         container = await containers.inspect(self._engine, name)
-        if container is None:
-            # A worker that was killed while it replaced the bot may have left the old one renamed.
-            container = await containers.inspect(self._engine, name + PREVIOUS)
-        if container is None or not self._owns(container["Config"]["Labels"] or {}, bot):
-            return None
-        return record_of_inspection(container)
+        if container is not None and self._owns(container["Config"]["Labels"] or {}, bot):
+            return record_of_inspection(container)
+        # One that gives way to its replacement, or that somebody has renamed, still is the bot.
+        found = [each for each in await self._surveyor.look_at(bot) if not each.record.name.endswith(NEXT)]
+        sighting = principal(found, name)
+        return sighting.record if sighting else None
 
     def _owns(self, labels: dict[str, str], bot: BotKey) -> bool:
-        return all(labels.get(name) == value for name, value in self._labels(bot).items())
-
-    def _labels(self, bot: BotKey | None = None) -> dict[str, str]:
-        namespace = self._settings.runner_namespace
-        return {ROLE: "bot", **(bot.labels(namespace) if bot else {NAMESPACE: namespace})}
+        wanted = {ROLE: "bot", **bot.labels(self._settings.runner_namespace)}
+        return all(labels.get(name) == value for name, value in wanted.items())
 
     async def list_bots(self, user_id: str | None = None) -> list[BotRecord]:
-        wanted = self._labels() | ({USER_ID: user_id} if user_id is not None else {})
+        wanted = {ROLE: "bot", NAMESPACE: self._settings.runner_namespace}
+        wanted |= {USER_ID: user_id} if user_id is not None else {}
+        rows = await containers.list_by_labels(self._engine, wanted)
+        found = await for_each((row for row in rows if BOT_ID in row["Labels"]), self._record)
         records: dict[BotKey, BotRecord] = {}
-        for row in await containers.list_by_labels(self._engine, wanted):
-            if BOT_ID not in row["Labels"]:
-                continue
-            record = record_of_row(row) or await self._inspected(row["Id"])
-            if record is None:
-                continue
+        for record in filter(None, found):
             # While a bot is being replaced there are two containers; the one without a suffix is the bot.
             if record.bot not in records or not record.name.endswith((NEXT, PREVIOUS)):
                 records[record.bot] = record
         return sorted(records.values(), key=lambda each: (each.started_at, each.bot.bot_id))
+
+    async def _record(self, row: Mapping[str, Any]) -> BotRecord | None:
+        return record_of_row(row) or await self._inspected(row["Id"])
 
     async def _inspected(self, container_id: str) -> BotRecord | None:
         container = await containers.inspect(self._engine, container_id)
@@ -94,7 +100,7 @@ class DockerRuntime:
                 await asyncio.shield(self._undo(container_id, replacing, name))
                 raise
         if replacing is not None:
-            await asyncio.shield(containers.remove(self._engine, replacing.id))
+            await to_its_end(containers.remove(self._engine, replacing.id))
         record = await self._inspected(container_id)
         if record is None:
             raise Unavailable(
@@ -150,14 +156,19 @@ class DockerRuntime:
         config = container_config(spec, self._settings, network)
         try:
             try:
-                return await containers.create(self._engine, name, config)
+                return await self._quota.create(name, config)
             except EngineError as error:
                 if not error.conflict:
                     raise
                 # Left behind by a worker that was killed: bots are started under a lock of their own.
                 await containers.remove(self._engine, name)
-                return await containers.create(self._engine, name, config)
+                return await self._quota.create(name, config)
         except EngineError as error:
+            if error.not_found and "image" in error.message.lower():
+                # Removed in the same moment: trying again makes it anew.
+                raise Unavailable(
+                    Code.ENGINE_FAILED, "The bot's image is gone from the Docker Engine.", hint="Try again."
+                ) from error
             raise _start_failed(error) from error
 
     async def _start(self, container_id: str) -> None:
@@ -166,32 +177,41 @@ class DockerRuntime:
         except EngineError as error:
             raise _start_failed(error) from error
 
-    async def _halt(self, record: BotRecord) -> None:
-        # First the policy, then the stop: a worker that dies in between leaves a bot that stays stopped.
+    async def end(self, record: BotRecord, verdict: Verdict) -> None:
+        weight = Ending(verdict, record.exit_code, record.oom_killed).weight
+        # First the verdict, then the stop: a worker that dies in between leaves a bot that stays stopped.
+        judged = await self._judge(record, weight)
+        # Who takes what all share would take more of it in a grace time.
+        grace = 0 if verdict in (Verdict.DISK_LIMIT, Verdict.LOG_FLOOD) else self._settings.stop_grace_seconds
+        await containers.stop(self._engine, record.id, grace)
+        if not judged and not await self._judge(record, weight):
+            raise Unavailable(
+                Code.ENGINE_FAILED,
+                "The bot was stopped, but the Engine may start it again.",
+                hint="Try again.",
+            )
+
+    async def _judge(self, record: BotRecord, weight: int) -> bool:
         try:
-            await containers.set_restart_policy(self._engine, record.id, STOPPED_POLICY)
+            await containers.set_policy(self._engine, record.id, restart=STOPPED_POLICY, cpu_shares=weight)
         except EngineError as error:
-            if not error.not_found:
-                raise
-        await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
+            # A bot that starts or ends in this moment cannot be changed, nor one that is gone.
+            return error.not_found
+        return True
 
     async def restart(self, record: BotRecord) -> BotRecord:
         if record.status.is_live:
             await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
-        await containers.set_restart_policy(self._engine, record.id, RUNNING_POLICY)
+        weight = WARNED_WEIGHT if record.warned else NORMAL_WEIGHT
+        await containers.set_policy(self._engine, record.id, restart=RUNNING_POLICY, cpu_shares=weight)
         try:
-            await containers.start(self._engine, record.id)
+            await self._repairs.start(record.id, record.bot)
         except EngineError as error:
-            if not error.not_found:
-                raise _start_failed(error) from error
-            # Its network was removed while it was down.
-            network = await self._networks.ensure(record.bot)
-            await networks.reconnect(self._engine, network, record.id)
-            await self._start(record.id)
+            raise _start_failed(error) from error
         return await self._inspected(record.id) or record
 
     async def stop(self, record: BotRecord) -> None:
-        await self._halt(record)
+        await self.end(record, Verdict.STOPPED)
 
     async def remove(self, record: BotRecord) -> None:
         await self._discard(record.id, record.bot)
@@ -209,8 +229,40 @@ class DockerRuntime:
             output = []
         return page_of(output, lines=lines, since=since, max_bytes=MAX_LOG_BYTES)
 
-    async def sweep(self, now: datetime) -> int:
-        return await Sweeper(self._engine, self._settings).sweep(now)
+    def events(self, since: float) -> AsyncGenerator[ContainerEvent, None]:
+        mine = {ROLE: "bot", NAMESPACE: self._settings.runner_namespace}
+        return container_events(self._engine, mine, since)
+
+    async def current_run(self) -> EngineRun:
+        run, began = await current_run(self._engine)
+        return EngineRun(run, moment(began))
+
+    async def check_not_ending(self) -> None:
+        # An Engine that ends takes no new connections from the beginning, but serves those that it has while
+        # it stops the containers, and would leave half of what it is asked to make.
+        async with Engine(self._engine.address) as anew:
+            await anew.version()
+
+    async def survey(self, known: Mapping[str, Sighting]) -> Survey:
+        return await self._surveyor.survey(known)
+
+    async def look_at(self, bot: BotKey) -> tuple[Sighting, ...]:
+        return await self._surveyor.look_at(bot)
+
+    async def revive(self, sighting: Sighting) -> None:
+        await self._repairs.revive(sighting)
+
+    async def settle(self, bot: BotKey, sightings: tuple[Sighting, ...]) -> None:
+        await self._repairs.settle(bot, sightings)
+
+    async def mark_warned(self, record: BotRecord) -> None:
+        await containers.set_policy(self._engine, record.id, cpu_shares=WARNED_WEIGHT)
+
+    async def bots_with_networks(self) -> set[BotKey]:
+        return await self._sweeper.bots_with_networks()
+
+    async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:
+        return await self._sweeper.sweep(busy)
 
     async def remove_all(self, *, keep_images: bool = False) -> int:
         mine: dict[str, Any] = {NAMESPACE: self._settings.runner_namespace}
@@ -219,6 +271,8 @@ class DockerRuntime:
             await containers.remove(self._engine, row["Id"])
         for network in await networks.list_by_labels(self._engine, mine):
             await networks.remove(self._engine, network["Id"])
+        for volume in await volumes.list_by_labels(self._engine, mine):
+            await volumes.remove(self._engine, volume)
         if not keep_images:
             await self._remove_images(mine)
         return sum(row["Labels"].get(ROLE) == "bot" for row in found)
@@ -238,21 +292,16 @@ class DockerRuntime:
             await images.remove(self._engine, image["Id"], all_tags=True)
 
 
-async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
-    """Await a call to its end, and only then let a cancellation through.
-
-    The Engine goes on creating and starting whether anybody listens or not; undoing it meanwhile would race.
-    """
-    task = asyncio.ensure_future(call)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
-
-
-def _start_failed(error: EngineError) -> Rejected:
+def _start_failed(error: EngineError) -> BotRunnerError:
     message = error.message
+    if re.search(r"unknown (or invalid )?runtime", message, re.IGNORECASE):
+        return Unavailable(
+            Code.CONTAINER_RUNTIME_MISSING,
+            "The Docker Engine does not have the runtime that bots are to be run with.",
+            hint="This is for the operator: see bot-runner-worker doctor, and CONTAINER_RUNTIME.",
+            details={"reason": message[:500]},
+            stage="start",
+        )
     hint = "The Engine's words are in details.reason."
     if "executable file not found" in message or "no such file or directory" in message:
         hint = "The command or entrypoint does not exist in the image; check its name."

@@ -4,12 +4,16 @@ Use cases know this protocol only. :mod:`.docker_engine` implements it on one Do
 implementation may place bots on a cluster.
 """
 
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from bot_runner_worker.engine.events import ContainerEvent
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.runtime.spec import BotRecord, BotSpec
+from bot_runner_worker.runtime.surveys import Sighting, Survey
+from bot_runner_worker.runtime.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,19 @@ class LogPage:
     text: str
     truncated: bool
     next_since: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRun:
+    """One run of the Engine, from its start to its end.
+
+    Args:
+        id: Tells it from its other runs; empty if the Engine tells nothing.
+        began_at: When it began, if that is known.
+    """
+
+    id: str = ""
+    began_at: datetime | None = None
 
 
 class BotRuntime(Protocol):
@@ -54,8 +71,17 @@ class BotRuntime(Protocol):
         """Stop the bot if it is live, and start it again from the same container."""
         ...
 
+    async def end(self, record: BotRecord, verdict: Verdict) -> None:
+        """Stop the bot for good and keep it readable; it stays stopped whatever happens to the Engine.
+
+        Args:
+            record: The bot. With ``CRASHED``, its exit code and whether it ran out of memory are kept.
+            verdict: Why; the bot's record says so from now on.
+        """
+        ...
+
     async def stop(self, record: BotRecord) -> None:
-        """Stop the bot and keep it readable; it stays stopped whatever happens to the Engine."""
+        """:meth:`end` it on request."""
         ...
 
     async def remove(self, record: BotRecord) -> None:
@@ -70,8 +96,61 @@ class BotRuntime(Protocol):
         """
         ...
 
-    async def sweep(self, now: datetime) -> int:
-        """Finish or remove what a killed worker left half-made; returns how many things that were."""
+    def events(self, since: float) -> AsyncGenerator[ContainerEvent, None]:
+        """What happens to the bots' containers, see :mod:`bot_runner_worker.engine.events`."""
+        ...
+
+    async def current_run(self) -> EngineRun:
+        """The Engine's current run."""
+        ...
+
+    async def check_not_ending(self) -> None:
+        """Make sure that the Engine is not about to end.
+
+        Raises:
+            Unavailable: If it is, or does not answer.
+        """
+        ...
+
+    async def survey(self, known: Mapping[str, Sighting]) -> Survey:
+        """Look at all bots.
+
+        Args:
+            known: Sightings that hold unless the Engine's list says otherwise, by container id.
+        """
+        ...
+
+    async def look_at(self, bot: BotKey) -> tuple[Sighting, ...]:
+        """Look at one bot's containers, whatever is known about them."""
+        ...
+
+    async def revive(self, sighting: Sighting) -> None:
+        """Make a bot's container run, unpaused and connected to its network."""
+        ...
+
+    async def settle(self, bot: BotKey, sightings: tuple[Sighting, ...]) -> None:
+        """Leave one container of a bot under its name, or nothing of a bot that has none.
+
+        Args:
+            bot: The bot.
+            sightings: All its containers.
+        """
+        ...
+
+    async def mark_warned(self, record: BotRecord) -> None:
+        """Note with the bot that it was told that its time is nearly over."""
+        ...
+
+    async def bots_with_networks(self) -> set[BotKey]:
+        """The bots that have a network of their own, whether they are there or not."""
+        ...
+
+    async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:
+        """Remove what killed workers and Engines left besides bots; returns how many things that were.
+
+        Args:
+            busy: Tells on which bots any worker is working.
+        """
         ...
 
     async def remove_all(self, *, keep_images: bool = False) -> int:

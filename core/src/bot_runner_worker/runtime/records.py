@@ -6,8 +6,9 @@ from typing import Any
 
 from bot_runner_worker import identity
 from bot_runner_worker.results import BotStatus
-from bot_runner_worker.runtime.container_config import STOPPED_POLICY
+from bot_runner_worker.runtime.container_config import RUNNING_POLICY
 from bot_runner_worker.runtime.spec import BotRecord
+from bot_runner_worker.runtime.verdicts import WARNED_WEIGHT, Ending, Verdict
 
 _LIVE = {
     "created": BotStatus.STARTING,
@@ -16,6 +17,22 @@ _LIVE = {
     "restarting": BotStatus.RESTARTING,
 }
 
+_ENDED = {
+    Verdict.STOPPED: BotStatus.STOPPED,
+    Verdict.EXPIRED: BotStatus.EXPIRED,
+    Verdict.EXITED: BotStatus.EXITED,
+    Verdict.CRASHED: BotStatus.CRASHED,
+    Verdict.DISK_LIMIT: BotStatus.STOPPED,
+    Verdict.LOG_FLOOD: BotStatus.STOPPED,
+}
+
+_REASONS = {
+    Verdict.STOPPED: "stopped on request",
+    Verdict.EXPIRED: "its time was over",
+    Verdict.EXITED: "ended by itself",
+    Verdict.DISK_LIMIT: "stopped because it wrote more to its disk than it may",
+    Verdict.LOG_FLOOD: "stopped because it printed more than it may",
+}
 
 START_PATIENCE = timedelta(minutes=1)
 """A container that was created longer ago and never started is what a killed worker left."""
@@ -38,28 +55,34 @@ def record_of_row(row: Mapping[str, Any]) -> BotRecord | None:
 
 def record_of_inspection(container: Mapping[str, Any]) -> BotRecord:
     """Read a bot from a container's inspection."""
-    state = container["State"]
-    labels = container["Config"]["Labels"]
-    finished_at = _moment(state.get("FinishedAt", ""))
-    status = _live(state["Status"], _moment(container["Created"]))
+    state, host = container["State"], container["HostConfig"]
+    finished_at = moment(state.get("FinishedAt", ""))
+    weight = host.get("CpuShares") or 0
+    should_run = host["RestartPolicy"]["Name"] == RUNNING_POLICY["Name"]
+    ending = None if should_run else Ending.of_weight(weight)
+    status = _live(state["Status"], moment(container["Created"]))
     exit_code: int | None = state["ExitCode"]
-    if status is None:
-        status = _ended(container, labels, finished_at)
-    elif status is not BotStatus.RESTARTING:
-        exit_code, finished_at = None, None
     # The flag, not exit code 137: any SIGKILL gives 137, and a child may die of memory with exit code 0.
     oom_killed = bool(state.get("OOMKilled"))
+    if status is None:
+        status = _status_of_dead(state, ending)
+        if ending is not None and ending.exit_code is not None:
+            exit_code, oom_killed = ending.exit_code, bool(ending.oom_killed)
+    elif status is not BotStatus.RESTARTING:
+        exit_code, finished_at = None, None
     environment = dict(entry.partition("=")[::2] for entry in container["Config"].get("Env") or [])
     return _record(
         container["Id"],
         container["Name"].removeprefix("/"),
-        labels,
+        container["Config"]["Labels"],
         status,
         finished_at=finished_at,
         exit_code=exit_code,
         oom_killed=oom_killed,
         restart_count=container.get("RestartCount", 0),
-        reason=_reason(status, exit_code, oom_killed, state.get("Error", "")),
+        reason=_reason(status, ending, exit_code, oom_killed, state.get("Error", "")),
+        verdict=ending.verdict if ending else None,
+        warned=ending is None and weight == WARNED_WEIGHT,
         environment=environment,
     )
 
@@ -72,6 +95,7 @@ def _record(
     **state: Any,
 ) -> BotRecord:
     epoch = datetime.fromtimestamp(0, UTC)
+    never = datetime.max.replace(tzinfo=UTC)
     return BotRecord(
         bot=identity.BotKey.from_labels(labels),
         status=status,
@@ -82,41 +106,42 @@ def _record(
         image=labels.get(identity.IMAGE_REFERENCE, ""),
         request_digest=labels.get(identity.REQUEST_DIGEST, ""),
         spec_digest=labels.get(identity.SPEC_DIGEST, ""),
-        started_at=_moment(labels.get(identity.STARTED_AT, "")) or epoch,
-        expires_at=_moment(labels.get(identity.EXPIRES_AT, "")) or epoch,
+        started_at=moment(labels.get(identity.STARTED_AT, "")) or epoch,
+        expires_at=moment(labels.get(identity.EXPIRES_AT, "")) or never,
         **state,
     )
 
 
-def _ended(
-    container: Mapping[str, Any], labels: Mapping[str, str], finished_at: datetime | None
-) -> BotStatus:
-    if container["State"]["Status"] == "created":
+def _status_of_dead(state: Mapping[str, Any], ending: Ending | None) -> BotStatus:
+    if ending is not None:
+        return _ENDED[ending.verdict]
+    if state["Status"] == "created":
         return BotStatus.STOPPED
-    if container["HostConfig"]["RestartPolicy"]["Name"] in (STOPPED_POLICY["Name"], ""):
-        expires_at = _moment(labels.get(identity.EXPIRES_AT, ""))
-        expired = expires_at is not None and finished_at is not None and finished_at >= expires_at
-        return BotStatus.EXPIRED if expired else BotStatus.STOPPED
-    return BotStatus.EXITED if container["State"]["ExitCode"] == 0 else BotStatus.CRASHED
+    # Nobody has judged it yet. One that failed is started again; an end without failure is final, unless
+    # the supervisor finds that it was not the bot's own.
+    return BotStatus.EXITED if state["ExitCode"] == 0 else BotStatus.RESTARTING
 
 
-def _reason(status: BotStatus, exit_code: int | None, oom_killed: bool, error: str) -> str:
-    if status is BotStatus.EXPIRED:
-        return "its time was over"
-    if status is BotStatus.STOPPED:
-        return "stopped on request"
+def _reason(
+    status: BotStatus, ending: Ending | None, exit_code: int | None, oom_killed: bool, error: str
+) -> str:
+    if status.is_live and status is not BotStatus.RESTARTING:
+        return ""
+    if ending is not None and ending.verdict in _REASONS:
+        return _REASONS[ending.verdict]
     if error:
         return error
     if oom_killed:
         return "out of memory"
     if status is BotStatus.EXITED:
-        return "ended by itself"
-    if status in (BotStatus.CRASHED, BotStatus.RESTARTING):
-        return f"ended with exit code {exit_code}"
-    return ""
+        return _REASONS[Verdict.EXITED]
+    if status is BotStatus.STOPPED:
+        return "its start was never finished"
+    return f"ended with exit code {exit_code}"
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """A time as the Engine or a label says it; ``None`` for "never" and for what is no time."""
     # The Engine writes nanoseconds, which fromisoformat does not read, and year 1 for "never".
     head, dot, fraction = text.partition(".")
     if dot:
@@ -124,4 +149,8 @@ def _moment(text: str) -> datetime | None:
         text = f"{head}.{digits[:6]}+00:00" if digits.isdigit() else text
     if not text or text.startswith("0001-"):
         return None
-    return datetime.fromisoformat(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None

@@ -13,6 +13,7 @@ from bot_runner_worker.images.image import Image
 from bot_runner_worker.requests import ResourceLimits
 from bot_runner_worker.results import BotStatus
 from bot_runner_worker.runtime.options import ContainerOptions
+from bot_runner_worker.runtime.verdicts import Verdict
 from bot_runner_worker.settings import MIB, Settings
 
 
@@ -133,6 +134,8 @@ class BotRecord:
         oom_killed: Whether it ran out of memory.
         restart_count: How often it was restarted after a failure.
         reason: Why it is not running, in words.
+        verdict: Why it was ended for good, if it was.
+        warned: Whether it was told that its time is nearly over.
     """
 
     bot: BotKey
@@ -151,4 +154,6 @@ class BotRecord:
     oom_killed: bool = False
     restart_count: int = 0
     reason: str = ""
+    verdict: Verdict | None = None
+    warned: bool = False
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -1,111 +1,91 @@
-"""Finishing or removing what a worker left behind when it was killed in the middle of something."""
+"""Removing what is left over besides the bots' containers: networks, steps of builds, layers, probes."""
 
 import logging
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 from bot_runner_worker.engine import Engine, containers, images, networks
-from bot_runner_worker.identity import BOT_ID, BUILD_ROLE, NAMESPACE, ROLE, BotKey
-from bot_runner_worker.runtime.container_config import NEXT, PREVIOUS, RUNNING_POLICY
+from bot_runner_worker.identity import BOT_ID, BUILD_ROLE, NAMESPACE, ROLE, USER_ID, BotKey
+from bot_runner_worker.isolation.probe import PROBE_ROLE
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(minutes=10)
-"""What is younger may belong to a start that is going on, in this worker or another on the same Engine."""
+PATIENCE = 600.0
+"""Seconds for which something has to be seen before it is left over, where nothing else tells."""
+
+Busy = Callable[[], Awaitable[set[BotKey]]]
 
 
 class Sweeper:
     """Finds what is left over by labels alone, and touches nothing that does not carry them.
 
+    No clock on the wall is asked: what matters is whether anybody works on something now, or for how long
+    this process has seen it.
+
     Args:
         engine: The Engine.
-        settings: The namespace.
+        settings: The namespace, and how long a build may take.
     """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._namespace = settings.runner_namespace
-        self._build_seconds = settings.build_timeout_seconds
+        self._build_seconds = float(settings.build_timeout_seconds)
+        self._first_seen: dict[str, float] = {}
 
-    async def sweep(self, now: datetime) -> int:
-        """Finish or remove what is left over; returns how many things that were."""
+    async def sweep(self, busy: Busy) -> int:
+        """Remove what is left over; returns how many things that were.
+
+        Args:
+            busy: Tells on which bots any worker is working. Builds go on for those only.
+        """
         mine = {NAMESPACE: self._namespace}
-        rows = await containers.list_by_labels(self._engine, mine | {ROLE: "bot"})
-        by_name = {_name(row): row for row in rows}
+        steps = await containers.list_by_labels(self._engine, mine | {ROLE: BUILD_ROLE})
+        layers = await images.list_untagged(self._engine, mine)
+        probes = await containers.list_by_labels(self._engine, mine | {ROLE: PROBE_ROLE})
+        probed = [
+            network
+            for network in await networks.list_by_labels(self._engine, mine | {ROLE: "network"})
+            # No tenant's id is empty, but the probe's is.
+            if network["Labels"].get(USER_ID) == ""
+        ]
+        self._note([each["Id"] for each in (*steps, *layers, *probes, *probed)])
+        # Asked after the lists: what is in them and belongs to a build that goes on was claimed before.
+        at_work = bool(steps or layers) and bool(await busy())
         swept = 0
-        for name, row in by_name.items():
-            if not _older(row["Created"], now):
-                continue
-            if name.endswith(NEXT) or (row["State"] == "created" and not name.endswith(PREVIOUS)):
-                logger.info("removing %s: its start was never finished", name)
-                await containers.remove(self._engine, row["Id"])
+        for each in steps:
+            if not at_work or self._seen_for(each) > self._build_seconds + PATIENCE:
+                logger.info(
+                    "removing the container %s: the build that it belonged to is over", each["Id"][:12]
+                )
+                await containers.remove(self._engine, each["Id"])
                 swept += 1
-            elif name.endswith(PREVIOUS):
-                await self._settle(row, by_name.get(name.removesuffix(PREVIOUS)), now)
+        for each in layers:
+            if not at_work or self._seen_for(each) > self._build_seconds + PATIENCE:
+                await images.remove(self._engine, each["Id"])
                 swept += 1
-        swept += await self._sweep_networks(rows, now)
-        return swept + await self._sweep_builds(now) + await self._sweep_images(now)
-
-    async def _settle(self, previous: dict[str, Any], current: dict[str, Any] | None, now: datetime) -> None:
-        """A bot that gave way: its replacement runs, or else it comes back."""
-        name = _name(previous).removesuffix(PREVIOUS)
-        if current is not None and current["State"] != "created":
-            logger.info("removing %s: its replacement has started", _name(previous))
-            await containers.remove(self._engine, previous["Id"])
-        elif current is None or _older(current["Created"], now):
-            logger.info("bringing %s back: its replacement was never started", name)
-            if current is not None:
-                await containers.remove(self._engine, current["Id"])
-            await containers.rename(self._engine, previous["Id"], name)
-            found = await containers.inspect(self._engine, previous["Id"])
-            if found and found["HostConfig"]["RestartPolicy"]["Name"] == RUNNING_POLICY["Name"]:
-                await containers.start(self._engine, previous["Id"])
-
-    async def _sweep_networks(self, rows: list[dict[str, Any]], now: datetime) -> int:
-        bots = {BotKey.from_labels(row["Labels"]) for row in rows if BOT_ID in row["Labels"]}
-        swept = 0
-        found = await networks.list_by_labels(self._engine, {NAMESPACE: self._namespace, ROLE: "network"})
-        for network in found:
-            labels = network["Labels"]
-            # A network without a bot id is the shared one.
-            if BOT_ID not in labels or BotKey.from_labels(labels) in bots:
-                continue
-            if _older(datetime.fromisoformat(_without_nanoseconds(network["Created"])).timestamp(), now):
-                logger.info("removing the network %s: its bot is gone", network["Name"])
-                await networks.remove(self._engine, network["Id"])
+        for each in probes:
+            if self._seen_for(each) > PATIENCE:
+                await containers.remove(self._engine, each["Id"])
+                swept += 1
+        for each in probed:
+            if self._seen_for(each) > PATIENCE:
+                await networks.remove(self._engine, each["Id"])
                 swept += 1
         return swept
 
-    async def _sweep_builds(self, now: datetime) -> int:
-        """Steps of builds whose Engine was killed: it removes those that it ends itself."""
-        swept = 0
-        mine = {NAMESPACE: self._namespace, ROLE: BUILD_ROLE}
-        for row in await containers.list_by_labels(self._engine, mine):
-            if row["Created"] + self._build_seconds < now.timestamp() and _older(row["Created"], now):
-                logger.info("removing %s: the build that it belonged to is over", _name(row))
-                await containers.remove(self._engine, row["Id"])
-                swept += 1
-        return swept
+    def _note(self, ids: list[str]) -> None:
+        now = monotonic()
+        self._first_seen = {each: self._first_seen.get(each, now) for each in ids}
 
-    async def _sweep_images(self, now: datetime) -> int:
-        """Layers of builds that were never finished: they carry our label, and no tag."""
-        swept = 0
-        for image in await images.list_untagged(self._engine, {NAMESPACE: self._namespace}):
-            if _older(image["Created"], now):
-                await images.remove(self._engine, image["Id"])
-                swept += 1
-        return swept
+    def _seen_for(self, found: dict[str, Any]) -> float:
+        return monotonic() - self._first_seen[found["Id"]]
 
-
-def _name(row: dict[str, Any]) -> str:
-    return str(row["Names"][0]).removeprefix("/")
-
-
-def _older(created: float, now: datetime) -> bool:
-    return now.timestamp() - created > PATIENCE.total_seconds()
-
-
-def _without_nanoseconds(moment: str) -> str:
-    head, _, _ = moment.partition(".")
-    return head.removesuffix("Z") + "+00:00"
+    async def bots_with_networks(self) -> set[BotKey]:
+        """The bots that have a network of their own."""
+        mine = {NAMESPACE: self._namespace, ROLE: "network"}
+        labels = [network["Labels"] for network in await networks.list_by_labels(self._engine, mine)]
+        # A network without a bot id is shared; one without a user is a probe's.
+        return {BotKey.from_labels(each) for each in labels if BOT_ID in each and each.get(USER_ID)}

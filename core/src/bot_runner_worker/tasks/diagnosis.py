@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.runtime.spec import BotRecord
+from bot_runner_worker.runtime.verdicts import Verdict
 
 LAST_LINES = 20
 
@@ -59,6 +60,13 @@ _SIGNS = (
     ),
 )
 
+_VERDICT_HINTS = {
+    Verdict.DISK_LIMIT: "Let the bot delete the files that it no longer needs, and start it again: its disk "
+    "is empty then. The operator sets the limit with CONTAINER_DISK_LIMIT.",
+    Verdict.LOG_FLOOD: "Print less: look for a loop that logs without a pause, and raise the log level. "
+    "The operator sets the limit with CONTAINER_LOG_RATE_LIMIT.",
+}
+
 
 def clean_last_lines(record: BotRecord, text: str) -> list[str]:
     """A bot's last lines without the values of its environment."""
@@ -73,6 +81,8 @@ def hint_for(record: BotRecord, last_lines: list[str]) -> str:
         record: The bot.
         last_lines: Its output, oldest first.
     """
+    if record.verdict in _VERDICT_HINTS:
+        return _VERDICT_HINTS[record.verdict]
     if record.oom_killed:
         return "The bot ran out of memory: let it use less, or ask for more with resource_limits.memory_mb."
     if not record.exit_code:

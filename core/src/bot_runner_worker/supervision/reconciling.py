@@ -1,0 +1,145 @@
+"""Doing what has been judged, one bot at a time, under its claim and after a fresh look."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from bot_runner_worker.events import EventType
+from bot_runner_worker.identity import BotKey
+from bot_runner_worker.results import timestamp
+from bot_runner_worker.runtime.completion import to_its_end
+from bot_runner_worker.runtime.protocol import BotRuntime, EngineRun
+from bot_runner_worker.runtime.spec import BotRecord
+from bot_runner_worker.runtime.surveys import Sighting
+from bot_runner_worker.runtime.verdicts import Verdict
+from bot_runner_worker.supervision.deaths import Deaths
+from bot_runner_worker.supervision.judging import Judge, Step
+from bot_runner_worker.supervision.reports import Reporter
+from bot_runner_worker.tasks.admission import Admission
+
+logger = logging.getLogger(__name__)
+
+CLAIM_SECONDS = 30.0
+"""A bot on which somebody works for longer is left alone until the next look."""
+
+HEARSAY_SECONDS = 0.5
+"""How long to wait for the events that belong to an end that was seen."""
+
+_MAX_STEPS = 6
+
+
+class Reconciler:
+    """Attends to bots.
+
+    Args:
+        runtime: Where bots run.
+        admission: Serialises the work on each bot.
+        reporter: Told of what happens to bots.
+        deaths: How containers ended.
+        judge: Says what to do.
+    """
+
+    def __init__(
+        self, runtime: BotRuntime, admission: Admission, reporter: Reporter, deaths: Deaths, judge: Judge
+    ) -> None:
+        self._runtime = runtime
+        self._admission = admission
+        self._reporter = reporter
+        self._deaths = deaths
+        self._judge = judge
+
+    async def attend(self, bot: BotKey, run: EngineRun, now: Callable[[], datetime]) -> bool:
+        """Do whatever is to be done about a bot, step by step, until all is as it should be.
+
+        Args:
+            bot: The bot.
+            run: The Engine's current run.
+            now: The time on the wall.
+
+        Returns:
+            Whether the bot is still there.
+
+        Raises:
+            BotRunnerError: If something cannot be done now.
+            EngineError: If the Engine refuses something.
+            TimeoutError: If somebody else works on the bot.
+        """
+        async with asyncio.timeout(CLAIM_SECONDS) as limit, self._admission.exclusively(bot):
+            limit.reschedule(None)
+            for _ in range(_MAX_STEPS):
+                sightings = await self._runtime.look_at(bot)
+                step = self._judge.next_step(bot, sightings, run, now())
+                if step is Step.ACCEPT_EXIT and self._deaths.last(sightings[0].record.id) is None:
+                    # The events come by another way than what is seen, and may be a moment late.
+                    await asyncio.sleep(HEARSAY_SECONDS)
+                    step = self._judge.next_step(bot, sightings, run, now())
+                if step is None or step is Step.WAIT:
+                    return bool(sightings)
+                # To its end, even if the worker ends: what is done to a bot is told as well.
+                await to_its_end(self._take(step, bot, sightings))
+                if step is Step.REMOVE:
+                    return False
+            return True
+
+    async def _take(self, step: Step, bot: BotKey, sightings: tuple[Sighting, ...]) -> None:
+        if step is Step.SETTLE:
+            await self._runtime.settle(bot, sightings)
+            return
+        (sighting,) = sightings
+        record = sighting.record
+        match step:
+            case Step.FINISH:
+                await self._end(record, record.verdict or Verdict.STOPPED)
+            case Step.GIVE_UP:
+                await self._end(self._as_it_failed(record), Verdict.CRASHED)
+            case Step.ACCEPT_EXIT:
+                await self._end(record, Verdict.EXITED)
+            case Step.EXPIRE:
+                await self._end(record, Verdict.EXPIRED)
+            case Step.REMOVE:
+                await self._runtime.remove(record)
+                await self._reporter.tell(EventType.REMOVED, record, reason="retention")
+            case Step.WARN:
+                # First the mark: a warning may be lost, but is never repeated.
+                await self._runtime.mark_warned(record)
+                await self._reporter.tell(EventType.EXPIRING, record, expires_at=timestamp(record.expires_at))
+            case Step.REVIVE:
+                logger.info("%s should run and does not (%s): bringing it back", record.name, sighting.state)
+                await self._runtime.revive(sighting)
+
+    def _as_it_failed(self, record: BotRecord) -> BotRecord:
+        # It may be running again, or have been stopped since.
+        failures = self._deaths.failures(record.id)
+        if not failures:
+            return record
+        last = failures[-1]
+        return replace(record, exit_code=last.exit_code, oom_killed=last.oom_killed or record.oom_killed)
+
+    async def _end(self, record: BotRecord, verdict: Verdict) -> None:
+        await self._runtime.end(record, verdict)
+        await self._reporter.ended(record, verdict)
+
+    async def bury(self, record: BotRecord) -> None:
+        """See to a bot that was there and is not any more.
+
+        Args:
+            record: The bot as it was seen last.
+
+        Raises: See :meth:`attend`.
+        """
+        async with asyncio.timeout(CLAIM_SECONDS) as limit, self._admission.exclusively(record.bot):
+            limit.reschedule(None)
+            if await self._runtime.look_at(record.bot):
+                return
+            logger.warning("%s was removed behind the runner's back", record.name)
+            await self._runtime.settle(record.bot, ())
+            await self._reporter.tell(EventType.REMOVED, record, reason="removed_from_outside")
+
+    async def release(self, bot: BotKey) -> None:
+        """Remove the network of a bot that is not there."""
+        async with asyncio.timeout(CLAIM_SECONDS) as limit, self._admission.exclusively(bot):
+            limit.reschedule(None)
+            if not await self._runtime.look_at(bot):
+                await self._runtime.settle(bot, ())

@@ -1,0 +1,74 @@
+"""Telling the world what became of a bot: the events, and in them what its author needs to know."""
+
+import logging
+from typing import Any
+
+from bot_runner_worker.engine import ENGINE_TROUBLE
+from bot_runner_worker.events import EventType
+from bot_runner_worker.runtime.protocol import BotRuntime
+from bot_runner_worker.runtime.spec import BotRecord
+from bot_runner_worker.runtime.verdicts import Verdict
+from bot_runner_worker.tasks.announcements import Announcer
+from bot_runner_worker.tasks.diagnosis import LAST_LINES, clean_last_lines, hint_for
+
+logger = logging.getLogger(__name__)
+
+_EVENTS = {
+    Verdict.STOPPED: EventType.STOPPED,
+    Verdict.EXPIRED: EventType.EXPIRED,
+    Verdict.EXITED: EventType.EXITED,
+    Verdict.CRASHED: EventType.CRASHED,
+    Verdict.DISK_LIMIT: EventType.STOPPED,
+    Verdict.LOG_FLOOD: EventType.STOPPED,
+}
+
+
+class Reporter:
+    """Tells of bots.
+
+    Args:
+        runtime: Where their logs are.
+        announcer: Who is told.
+    """
+
+    def __init__(self, runtime: BotRuntime, announcer: Announcer) -> None:
+        self._runtime = runtime
+        self._announcer = announcer
+
+    async def tell(self, kind: EventType, record: BotRecord, **details: Any) -> None:
+        """Tell of something that happened to a bot."""
+        await self._announcer.tell(kind, record, **details)
+
+    async def ended(self, record: BotRecord, verdict: Verdict) -> None:
+        """Tell that a bot has ended for good.
+
+        Args:
+            record: The bot as it was when it was judged.
+            verdict: Why.
+        """
+        details: dict[str, Any] = {"reason": verdict.name.lower()}
+        if verdict is Verdict.STOPPED:
+            # A stop on request needs none.
+            details = {}
+        if verdict in (Verdict.CRASHED, Verdict.EXITED):
+            details |= {
+                "exit_code": record.exit_code,
+                "oom_killed": record.oom_killed,
+                "restart_count": record.restart_count,
+            }
+        if verdict is Verdict.CRASHED:
+            lines = await self._last_lines(record)
+            details |= {
+                "reason": "out_of_memory" if record.oom_killed else "failed",
+                "last_lines": lines,
+                "hint": hint_for(record, lines),
+            }
+        await self.tell(_EVENTS[verdict], record, **details)
+
+    async def _last_lines(self, record: BotRecord) -> list[str]:
+        try:
+            page = await self._runtime.logs(record, lines=LAST_LINES, since=None)
+        except ENGINE_TROUBLE as error:
+            logger.warning("the last lines of %s cannot be read: %s", record.name, error)
+            return []
+        return clean_last_lines(record, page.text)

@@ -1,0 +1,151 @@
+"""Why a bot ended is kept with its container, in whatever state it was ended, and read back in words."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.conftest import MakeRunner, RunnerUnderTest
+
+from bot_runner_worker.engine import EngineError, containers
+from bot_runner_worker.identity import BotKey
+from bot_runner_worker.runtime.spec import BotRecord
+from bot_runner_worker.runtime.verdicts import NORMAL_WEIGHT, WARNED_WEIGHT, Ending, Verdict
+
+engine = pytest.mark.engine
+
+BOT = BotKey("alice", "bot")
+
+STATUSES = {
+    Verdict.STOPPED: ("stopped", "stopped on request"),
+    Verdict.EXPIRED: ("expired", "its time was over"),
+    Verdict.EXITED: ("exited", "ended by itself"),
+    Verdict.CRASHED: ("crashed", "ended with exit code 3"),
+    Verdict.DISK_LIMIT: ("stopped", "stopped because it wrote more to its disk than it may"),
+    Verdict.LOG_FLOOD: ("stopped", "stopped because it printed more than it may"),
+}
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("exit_code", [None, 0, 3, 255])
+@pytest.mark.parametrize("oom_killed", [False, True])
+def test_a_weight_is_read_back_as_what_it_was_made_of(
+    verdict: Verdict, exit_code: int | None, oom_killed: bool
+) -> None:
+    weight = Ending(verdict, exit_code, oom_killed).weight
+    read = Ending.of_weight(weight)
+    assert read.verdict is verdict
+    if verdict is Verdict.CRASHED and exit_code is not None:
+        assert (read.exit_code, read.oom_killed) == (exit_code, oom_killed)
+    # Docker takes 2 to 262144; a bot that runs must not have one that is read as a verdict of its own.
+    assert NORMAL_WEIGHT <= weight <= 262_144
+    assert weight != WARNED_WEIGHT
+
+
+def test_a_weight_that_stands_for_nothing_is_a_stop() -> None:
+    assert Ending.of_weight(0).verdict is Verdict.STOPPED
+    assert Ending.of_weight(77).verdict is Verdict.STOPPED
+
+
+async def record_of(runner: RunnerUnderTest) -> BotRecord:
+    found = await runner.runner.runtime.find(BOT)
+    assert found is not None
+    return found
+
+
+async def inspect(runner: RunnerUnderTest) -> dict[str, Any]:
+    answer: dict[str, Any] = await runner.engine.json(
+        "GET", f"containers/{(await record_of(runner)).id}/json"
+    )
+    return answer
+
+
+async def brought_to(runner: RunnerUnderTest, state: str) -> None:
+    """A bot whose container is in one of the Engine's states."""
+    code = {"restarting": "raise SystemExit(3)", "exited": "print('bye')"}.get(
+        state, "import time; time.sleep(999)"
+    )
+    await runner.start(code=code, deployment_mode="simple")
+    if state == "paused":
+        await runner.engine.json("POST", f"containers/{(await record_of(runner)).id}/pause")
+    for _ in range(600):
+        found = await inspect(runner)
+        # Between two runs for a second or more.
+        if found["State"]["Status"] == state and (state != "restarting" or found["RestartCount"] >= 5):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(found["State"])
+
+
+@engine
+@pytest.mark.parametrize("state", ["running", "restarting", "exited", "paused"])
+async def test_a_bot_is_ended_in_whatever_state_it_is(make_runner: MakeRunner, state: str) -> None:
+    runner = await make_runner(stop_grace_seconds=1)
+    await brought_to(runner, state)
+    await runner.runner.runtime.end(await record_of(runner), Verdict.LOG_FLOOD)
+    found = await inspect(runner)
+    assert found["State"]["Status"] == "exited"
+    assert found["HostConfig"]["RestartPolicy"]["Name"] == "no"
+    record = await record_of(runner)
+    assert (record.verdict, record.status) == (Verdict.LOG_FLOOD, "stopped")
+
+
+@engine
+async def test_a_bot_that_the_engine_cannot_change_in_this_moment_is_stopped_first(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on 20.10 now and then, while a process is starting or ending."""
+    runner = await make_runner(stop_grace_seconds=1)
+    await brought_to(runner, "running")
+    real = containers.set_policy
+    states = []
+
+    async def refused_while_it_runs(*arguments: Any, **options: Any) -> None:
+        states.append((await inspect(runner))["State"]["Status"])
+        if states == ["running"]:
+            raise EngineError(500, "cannot update a stopped container: unknown")
+        await real(*arguments, **options)
+
+    monkeypatch.setattr(containers, "set_policy", refused_while_it_runs)
+    await runner.runner.runtime.end(await record_of(runner), Verdict.EXPIRED)
+    assert states == ["running", "exited"]
+    record = await record_of(runner)
+    assert (record.verdict, record.status) == (Verdict.EXPIRED, "expired")
+
+
+@engine
+async def test_each_verdict_is_read_back_in_words(make_runner: MakeRunner) -> None:
+    runner = await make_runner(stop_grace_seconds=0)
+    await runner.start(code="raise SystemExit(3)", deployment_mode="simple")
+    runtime = runner.runner.runtime
+    for _ in range(600):
+        if (await record_of(runner)).exit_code == 3:
+            break
+        await asyncio.sleep(0.1)
+    failed = await record_of(runner)
+    for verdict, (status, reason) in STATUSES.items():
+        await runtime.end(failed, verdict)
+        report = (await runner.task("check_status", user_id="alice", bot_id="bot")).data
+        assert (report["status"], report["reason"]) == (status, reason)
+        listed = (await runner.task("list_bots", user_id="alice")).data["bots"]
+        assert [row["status"] for row in listed] == [status]
+
+
+@engine
+async def test_a_restart_takes_the_verdict_back(runner: RunnerUnderTest) -> None:
+    await runner.start()
+    for verdict in Verdict:
+        await runner.runner.runtime.end(await record_of(runner), verdict)
+        assert (await runner.task("restart_bot", user_id="alice", bot_id="bot")).data["status"] == "started"
+        record = await record_of(runner)
+        assert (record.verdict, record.status, record.reason) == (None, "running", "")
+        host = (await inspect(runner))["HostConfig"]
+        assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 0}
+        assert host["CpuShares"] == NORMAL_WEIGHT
+
+
+@engine
+async def test_ending_a_bot_that_is_gone_is_fine(runner: RunnerUnderTest) -> None:
+    await runner.start()
+    record = await record_of(runner)
+    await runner.runner.runtime.remove(record)
+    await runner.runner.runtime.end(record, Verdict.STOPPED)

@@ -1,0 +1,302 @@
+"""What should run and does not comes back; what was changed behind the runner's back is put right or told."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.core.supervision.conftest import MakeSupervised, Supervised, until
+
+from bot_runner_worker.engine import containers, images, networks
+from bot_runner_worker.identity import BotKey
+
+pytestmark = pytest.mark.engine
+
+BOT = {"user_id": "alice", "bot_id": "bot"}
+GRACEFUL = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+    "print('ready', flush=True)\n"
+    "while True: time.sleep(1)\n"
+)
+"""Ends with exit code 0 when it is told to, as aiogram does."""
+
+
+async def said_ready(supervised: Supervised) -> None:
+    """Wait until the bot handles signals."""
+
+    async def ready() -> bool:
+        page = (await supervised.task("get_logs", **BOT)).data
+        return "ready" in page["logs"]
+
+    await until(ready, lambda: "the bot does not start")
+
+
+async def runs(supervised: Supervised) -> dict[str, Any]:
+    """The container's state, which must be running and connected."""
+    found = await supervised.inspect()
+    assert found["State"]["Status"] == "running"
+    assert found["HostConfig"]["NetworkMode"] in found["NetworkSettings"]["Networks"]
+    assert len(await supervised.containers()) == 1
+    return found
+
+
+async def again_running(supervised: Supervised) -> None:
+    """Look until the bot runs; one that was just stopped is left down for a moment."""
+
+    async def running() -> bool:
+        await supervised.supervisor.check()
+        return bool((await supervised.inspect())["State"]["Status"] == "running")
+
+    await until(running, lambda: "the bot does not run")
+    await runs(supervised)
+
+
+async def test_a_bot_that_was_stopped_by_hand_comes_back(by_hand: Supervised) -> None:
+    first = await by_hand.start()
+    await by_hand.docker("stop", t=0)
+    assert (await by_hand.status())["status"] == "restarting"
+    await again_running(by_hand)
+    assert (await by_hand.status())["container_id"] == first.data["container_id"]
+    assert by_hand.kinds() == []
+
+
+async def test_a_graceful_bot_that_was_stopped_by_hand_comes_back(supervised: Supervised) -> None:
+    """It ends with exit code 0, as one that is done does; but it was sent a signal."""
+    await supervised.start(code=GRACEFUL, deployment_mode="simple")
+    await said_ready(supervised)
+    begun = (await supervised.inspect())["State"]["StartedAt"]
+    await supervised.docker("stop")
+
+    async def comes_back() -> bool:
+        state = (await supervised.inspect())["State"]
+        return bool(state["Status"] == "running") and state["StartedAt"] != begun
+
+    await until(comes_back, lambda: "the bot does not come back")
+    assert supervised.kinds() == []
+
+
+async def test_a_stopped_bot_stays_stopped(by_hand: Supervised) -> None:
+    await by_hand.start()
+    await by_hand.task("stop_bot", **BOT)
+    await by_hand.supervisor.check()
+    assert (await by_hand.status())["status"] == "stopped"
+    assert (await by_hand.inspect())["State"]["Status"] == "exited"
+
+
+async def test_a_stop_holds_for_a_bot_that_is_down_and_about_to_come_back(by_hand: Supervised) -> None:
+    await by_hand.start(code=GRACEFUL, deployment_mode="simple")
+    await said_ready(by_hand)
+    await by_hand.docker("stop")
+    # Nobody has judged its end yet.
+    assert (await by_hand.status())["status"] == "exited"
+    await by_hand.task("stop_bot", **BOT)
+    await by_hand.supervisor.check()
+    assert (await by_hand.status())["status"] == "stopped"
+    assert (await by_hand.inspect())["State"]["Status"] == "exited"
+
+
+async def test_a_paused_bot_goes_on(by_hand: Supervised) -> None:
+    await by_hand.start()
+    await by_hand.docker("pause")
+    await by_hand.supervisor.check()
+    await runs(by_hand)
+
+
+async def network_of(by_hand: Supervised) -> str:
+    return str((await by_hand.inspect())["HostConfig"]["NetworkMode"])
+
+
+async def disconnect(by_hand: Supervised, network: str) -> None:
+    container = (await by_hand.status())["container_id"]
+    await by_hand.engine.json(
+        "POST", f"networks/{network}/disconnect", body={"Container": container, "Force": True}
+    )
+
+
+@pytest.mark.parametrize("network_mode", ["own", "shared"])
+@pytest.mark.parametrize("removed", [False, True], ids=["disconnected", "network removed"])
+@pytest.mark.parametrize("down", [False, True], ids=["running", "down"])
+async def test_a_bot_without_its_network_gets_it_back(
+    make_supervised: MakeSupervised, network_mode: str, removed: bool, down: bool
+) -> None:
+    by_hand = await make_supervised(network_mode=network_mode)
+    await by_hand.start()
+    network = await network_of(by_hand)
+    if down:
+        await by_hand.docker("stop", t=0)
+    if not (down and removed):
+        await disconnect(by_hand, network)
+    if removed:
+        await networks.remove(by_hand.engine, network)
+        assert await networks.inspect(by_hand.engine, network) is None
+    await again_running(by_hand)
+
+
+async def test_a_bot_that_was_renamed_by_hand_gets_its_name_back(by_hand: Supervised) -> None:
+    first = await by_hand.start()
+    await by_hand.docker("rename", name="renamed-" + first.data["container_name"])
+    report = await by_hand.status()
+    assert (report["exists"], report["status"]) == (True, "running")
+    await by_hand.supervisor.check()
+    assert (await by_hand.status())["container_name"] == first.data["container_name"]
+    assert (await runs(by_hand))["Id"] == first.data["container_id"]
+
+
+async def test_a_bot_that_was_removed_by_hand_is_reported_once(supervised: Supervised) -> None:
+    first = await supervised.start()
+
+    async def known() -> bool:
+        return any(record.id == first.data["container_id"] for record in supervised.supervisor.last_seen)
+
+    await until(known, lambda: "the supervisor did not see the bot")
+    await containers.remove(supervised.engine, first.data["container_id"])
+    event = await supervised.event("bot_removed")
+    assert (event.bot, event.details["reason"]) == (BotKey("alice", "bot"), "removed_from_outside")
+    assert (await supervised.status())["exists"] is False
+    await supervised.supervisor.check()
+    assert supervised.kinds() == ["bot_removed"]
+    assert await supervised.leftovers("networks") == []
+    assert (await supervised.start()).data["status"] == "started"
+
+
+async def test_a_bot_whose_image_was_removed_comes_back(by_hand: Supervised) -> None:
+    """The Engine keeps the image of a container that runs, but not of one that is down."""
+    code = "import time, six\ntime.sleep(999)"
+    await by_hand.start(deployment_mode="simple", code=code, requirements=["six"])
+    image = (await by_hand.inspect())["Image"]
+    await by_hand.docker("kill")
+    await by_hand.engine.json("DELETE", f"images/{image}", params={"force": True})
+    assert await images.inspect(by_hand.engine, image) is None
+    await again_running(by_hand)
+
+
+@pytest.mark.parametrize("verdict", ["expired", "stopped"])
+async def test_what_a_worker_had_judged_before_it_was_killed_is_finished(
+    by_hand: Supervised, verdict: str
+) -> None:
+    """The verdict is there, and the bot still runs."""
+    first = await by_hand.start()
+    weight = {"stopped": 1024, "expired": 1025}[verdict]
+    await containers.set_policy(
+        by_hand.engine, first.data["container_id"], restart={"Name": "no"}, cpu_shares=weight
+    )
+    await by_hand.supervisor.check()
+    assert (await by_hand.status())["status"] == verdict
+    assert by_hand.kinds() == [f"bot_{verdict}"]
+
+
+async def another_container(by_hand: Supervised, suffix: str) -> str:
+    """One more container of the bot, as a start makes it before it starts it."""
+    found = await by_hand.inspect()
+    config = {**found["Config"], "HostConfig": found["HostConfig"], "Cmd": ["sleep", "1000"]}
+    return await containers.create(by_hand.engine, found["Name"].removeprefix("/") + suffix, config)
+
+
+async def test_a_container_that_never_started_is_removed_at_once(by_hand: Supervised) -> None:
+    first = await by_hand.start()
+    made = await another_container(by_hand, "-next")
+    await by_hand.supervisor.check()
+    assert await containers.inspect(by_hand.engine, made) is None
+    assert (await runs(by_hand))["Id"] == first.data["container_id"]
+
+
+async def test_of_a_first_start_that_was_never_finished_nothing_is_left(by_hand: Supervised) -> None:
+    first = await by_hand.start()
+    made = await another_container(by_hand, "-next")
+    await containers.remove(by_hand.engine, first.data["container_id"])
+    await containers.rename(by_hand.engine, made, first.data["container_name"])
+    await by_hand.supervisor.check()
+    assert await by_hand.leftovers("containers/json", "networks") == []
+    assert by_hand.kinds() == []
+
+
+async def test_a_bot_whose_replacement_started_is_removed(by_hand: Supervised) -> None:
+    first = await by_hand.start()
+    previous = await another_container(by_hand, "-previous")
+    await containers.start(by_hand.engine, previous)
+    await by_hand.supervisor.check()
+    assert await containers.inspect(by_hand.engine, previous) is None
+    assert (await runs(by_hand))["Id"] == first.data["container_id"]
+
+
+@pytest.mark.parametrize("replacement", ["gone", "next", "created"])
+@pytest.mark.parametrize("code", [GRACEFUL, None], ids=["graceful", "plain"])
+async def test_a_bot_whose_replacement_never_started_comes_back(
+    by_hand: Supervised, replacement: str, code: str | None
+) -> None:
+    first = await by_hand.start(**({"code": code, "deployment_mode": "simple"} if code else {}))
+    await said_ready(by_hand)
+    made = await another_container(by_hand, "-next")
+    container, name = first.data["container_id"], first.data["container_name"]
+    await containers.stop(by_hand.engine, container, 1)
+    await containers.rename(by_hand.engine, container, f"{name}-previous")
+    if replacement == "created":
+        await containers.rename(by_hand.engine, made, name)
+    elif replacement == "gone":
+        await containers.remove(by_hand.engine, made)
+    await by_hand.supervisor.check()
+    found = await runs(by_hand)
+    assert (found["Id"], found["Name"]) == (container, f"/{name}")
+    assert by_hand.kinds() == []
+
+
+async def test_a_start_that_is_under_way_is_left_alone(
+    by_hand: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another look falls into the moment in which the container is there and not started."""
+    real = containers.put_files
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> None:
+        reached.set()
+        await go_on.wait()
+        await real(*arguments)
+
+    monkeypatch.setattr(containers, "put_files", slow)
+    starting = asyncio.create_task(by_hand.start())
+    await reached.wait()
+    for _ in range(3):
+        await by_hand.supervisor.check()
+    assert len(await by_hand.containers()) == 1
+    go_on.set()
+    assert (await starting).data["status"] == "started"
+    await by_hand.supervisor.check()
+    await runs(by_hand)
+
+
+async def test_a_network_without_its_bot_is_removed(by_hand: Supervised) -> None:
+    await by_hand.start()
+    await by_hand.runner.runtime._networks.ensure(BotKey("alice", "gone"))
+    assert len(await by_hand.leftovers("networks")) == 2
+    await by_hand.supervisor.check()
+    assert len(await by_hand.leftovers("networks")) == 1
+    await runs(by_hand)
+
+
+async def test_what_is_not_ours_is_not_touched(make_supervised: MakeSupervised) -> None:
+    ours, theirs = await make_supervised(), await make_supervised()
+    await ours.start()
+    await theirs.start()
+    other = await another_container(theirs, "-next")
+    await theirs.docker("pause")
+    await ours.supervisor.check()
+    assert (await theirs.inspect())["State"]["Status"] == "paused"
+    assert await containers.inspect(ours.engine, other) is not None
+    assert [record.bot for record in ours.supervisor.last_seen] == [BotKey("alice", "bot")]
+
+
+async def test_a_bot_that_cannot_be_brought_back_keeps_nobody_else_waiting(by_hand: Supervised) -> None:
+    """Its name on the Engine is taken, so that it cannot have it back; the other bot comes back meanwhile."""
+    first = await by_hand.start(bot_id="other")
+    await by_hand.start()
+    await by_hand.docker("rename", "other", name=first.data["container_name"] + "-moved")
+    config = {"Image": by_hand.runner.settings.base_image, "Cmd": ["true"]}
+    foreign = await containers.create(by_hand.engine, first.data["container_name"], config)
+    try:
+        await by_hand.docker("pause")
+        await by_hand.supervisor.check()
+        await by_hand.supervisor.check()
+        assert (await by_hand.inspect())["State"]["Status"] == "running"
+        assert (await by_hand.status("other"))["status"] == "running"
+    finally:
+        await containers.remove(by_hand.engine, foreign)
