@@ -9,6 +9,7 @@ from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.images.building import FROM, Builder
 
 from bot_runner_worker.engine import containers
+from bot_runner_worker.identity import NAMESPACE
 
 pytestmark = pytest.mark.engine
 
@@ -205,11 +206,22 @@ async def test_progress_names_the_step_and_how_much_is_done(builder: Builder) ->
     assert fractions == sorted(fractions, key=lambda each: each or 0)
 
 
+async def parents(builder: Builder) -> dict[str, str]:
+    """Ids of this namespace's images, those of single steps among them, with what each is built on."""
+    engine, settings = builder.runner.engine, builder.runner.settings
+    filters = {"label": [f"{NAMESPACE}={settings.runner_namespace}"]}
+    rows = await engine.json("GET", "images/json", params={"all": True, "filters": filters})
+    return {row["Id"]: row["ParentId"] for row in rows}
+
+
 async def test_other_images_survive_a_failed_build(builder: Builder) -> None:
     first = await builder.build(FROM + "RUN echo shared\nRUN echo first\n")
     with pytest.raises(Exception, match="build failed"):
         await builder.build(FROM + "RUN echo shared\nRUN echo second\nRUN false\n")
     again = await builder.build(FROM + "RUN echo shared\nRUN echo first\n")
     assert again.id == first.id
-    untagged = [name for name in await builder.runner.leftovers("images/json") if "None" in name]
-    assert not untagged, "only what the first image is made of may be left"
+    left = await parents(builder)
+    lineage = [first.id]
+    while lineage[-1]:
+        lineage.append(left.pop(lineage[-1], ""))
+    assert left == {}, "only what the first image is made of may be left"

@@ -6,6 +6,7 @@ from bot_runner_worker.engine import Engine, EngineError, registries
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter
+from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.settings import Settings
 
@@ -18,11 +19,13 @@ async def ready_base_image(engine: Engine, settings: Settings) -> Image:
     """The operator's base image, pulled if the Engine does not have it.
 
     Raises:
-        Unavailable: ``BASE_IMAGE_UNAVAILABLE`` if it can neither be found nor pulled.
+        Unavailable: ``BASE_IMAGE_UNAVAILABLE`` if it can neither be found nor pulled, ``ENGINE_DISK_FULL`` if
+            there is no room to pull it.
     """
     image = await engine_images.inspect(engine, settings.base_image)
     if image is not None:
         return image
+    await EngineDisk(engine, settings).check()
     try:
         name, tag = _split(settings.base_image)
         await registries.pull(engine, name, tag, headers={}, max_size=None, progress=silent)

@@ -9,7 +9,7 @@ from bot_runner_worker.engine import Engine, EngineError, builds, containers
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.images import Progress
 from bot_runner_worker.errors import Code, Rejected, Unavailable
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.watching import watched
 from bot_runner_worker.networks.builds import BuildNetwork
@@ -89,9 +89,11 @@ class BuildCage:
             progress=progress,
         )
         self._running += 1
+        succeeded = False
         try:
             async with asyncio.timeout(settings.build_timeout_seconds):
                 await watched(work, self._watch(trace))
+            succeeded = True
         except builds.EndlessOutput as error:
             self._half_built |= dict.fromkeys(trace.images)
             raise _output_exceeded(settings, error.log) from error
@@ -100,7 +102,7 @@ class BuildCage:
             raise
         finally:
             self._running -= 1
-            await asyncio.shield(self._tidy(trace))
+            await asyncio.shield(self._tidy(trace, succeeded))
 
     async def _limit_processes(self, container: str) -> None:
         for attempt in range(_UPDATE_ATTEMPTS):
@@ -138,11 +140,11 @@ class BuildCage:
                     details={"limit": "disk", "limit_bytes": limit},
                 )
 
-    async def _tidy(self, trace: builds.BuildTrace) -> None:
+    async def _tidy(self, trace: builds.BuildTrace, succeeded: bool) -> None:
         """Wait for the last step's container to be gone, and remove the images of builds that failed."""
         try:
-            if trace.container:
-                await self._see_removed(trace.container)
+            # The Engine may not have told yet of the last container of a build that was given up.
+            await self._see_removed(trace, set() if succeeded else set(trace.images))
             # Another build may be standing on one of these images at this moment.
             if self._running == 0:
                 found, self._half_built = list(self._half_built), {}
@@ -151,13 +153,22 @@ class BuildCage:
         except (EngineError, Unavailable) as error:
             logger.warning("a build could not be tidied up, the sweep will do it: %s", error)
 
-    async def _see_removed(self, container: str) -> None:
+    async def _see_removed(self, trace: builds.BuildTrace, images: set[str]) -> None:
         deadline = asyncio.get_running_loop().time() + _REMOVAL_SECONDS
-        while await self._step(container) is not None:
+        while await self._step(trace.container) is not None or await self._is_any_step_of(images):
             if asyncio.get_running_loop().time() > deadline:
-                await containers.remove(self._engine, container)
+                if await self._step(trace.container) is not None:
+                    await containers.remove(self._engine, trace.container)
                 return
             await asyncio.sleep(0.05)
+
+    async def _is_any_step_of(self, images: set[str]) -> bool:
+        """Whether the container of any build's step stands on one of these images, given by short ids."""
+        if not images:
+            return False
+        mine = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
+        rows = await containers.list_by_labels(self._engine, mine)
+        return any(row["ImageID"].removeprefix("sha256:")[:12] in images for row in rows)
 
     async def _remove_half_built(self, short_id: str) -> None:
         image = await engine_images.inspect(self._engine, short_id)

@@ -16,6 +16,7 @@ from bot_runner_worker.images.acceptance import check_image, too_large
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.images.uses import ImageUses
 from bot_runner_worker.images.watching import watched
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.settings import Settings
@@ -35,6 +36,7 @@ class ImagePuller:
         settings: Rules and limits.
         base: Makes the operator's base image ready.
         tag: The tag under which an image is filed for this runner, by its digest.
+        uses: Told of each image's use.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class ImagePuller:
         *,
         base: Callable[[], Awaitable[Image]],
         tag: Callable[[str], str],
+        uses: ImageUses,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._base = base
         self._tag = tag
+        self._uses = uses
         self._disk = EngineDisk(engine, settings)
 
     async def obtain(self, reference: ImageReference, auth: RegistryAuth | None, report: Progress) -> Image:
@@ -102,13 +106,18 @@ class ImagePuller:
         # By digest from here on: the tag may move between two questions.
         pinned = f"{reference.repository}@{remote.digest}"
         image = await engine_images.inspect(self._engine, pinned)
+        self._uses.count(image is not None)
         if image is None:
             await self._pull(reference, remote.digest, headers, report)
             image = await engine_images.inspect(self._engine, pinned)
         if image is None:
             raise EngineError(0, "the pull ended without an image")
         await self._check(reference, image, platform)
-        await engine_images.tag(self._engine, image.id, self._tag(pinned))
+        own = self._tag(pinned)
+        if own not in image.tags:
+            await engine_images.tag(self._engine, image.id, own)
+            image = replace(image, tags=(*image.tags, own))
+        self._uses.note(image)
         return replace(image, reference=replace(reference, digest=remote.digest).familiar)
 
     async def _pull(

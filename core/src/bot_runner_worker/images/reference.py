@@ -22,6 +22,15 @@ _REST = re.compile(
 _HEX_ID = re.compile(r"(sha256:)?[0-9a-f]{64}")
 
 
+def own_repository(namespace: str) -> str:
+    """The repository of all tags that a runner gives.
+
+    Args:
+        namespace: The runner's.
+    """
+    return f"{OWN_REPOSITORY}{namespace}"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageReference:
     """What a registry calls an image.

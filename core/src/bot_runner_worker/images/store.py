@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -20,7 +21,8 @@ from bot_runner_worker.images.cage import BuildCage
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.pulls import ImagePuller
-from bot_runner_worker.images.reference import OWN_REPOSITORY, ImageReference
+from bot_runner_worker.images.reference import ImageReference, own_repository
+from bot_runner_worker.images.uses import ImageUses
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.settings import Settings
 
@@ -40,10 +42,15 @@ class ImageStore:
         self._engine = engine
         self._settings = settings
         self._cage = BuildCage(engine, settings)
+        self.uses = ImageUses(engine, own_repository(settings.runner_namespace))
         self._puller = ImagePuller(
-            engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned)
+            engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned), uses=self.uses
         )
         self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def close(self) -> None:
+        """End what is going on in the background."""
+        await self.uses.close()
 
     async def base(self) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.base`."""
@@ -52,7 +59,7 @@ class ImageStore:
         if context is None:
             return base
         try:
-            image = await self._ensure(context, tenant="", report=silent)
+            image, _ = await self._ensure(context, tenant="", report=silent)
         finally:
             context.close()
         return replace(image, reference=self._settings.base_image)
@@ -64,7 +71,9 @@ class ImageStore:
             Rejected: ``BUILD_FAILED`` with the last lines of the build's output, or the code of what is wrong
                 with the Dockerfile or one of its base images.
         """
-        return await self._ensure(context, tenant=tools.tenant, report=tools.progress)
+        image, was_there = await self._ensure(context, tenant=tools.tenant, report=tools.progress)
+        self.uses.count(was_there)
+        return image
 
     async def pull(self, reference: str, tools: Tools, *, auth: RegistryAuth | None = None) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.pull`."""
@@ -72,7 +81,11 @@ class ImageStore:
 
     async def recall(self, name: str, tools: Tools) -> Image | None:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.recall`."""
-        return await engine_images.inspect(self._engine, self._alias(name, tools.tenant))
+        image = await engine_images.inspect(self._engine, self._alias(name, tools.tenant))
+        if image is not None:
+            self.uses.count(True)
+            self.uses.note(image)
+        return image
 
     async def remember(self, name: str, image: Image, tools: Tools) -> None:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.remember`."""
@@ -84,10 +97,11 @@ class ImageStore:
 
     def _tag(self, *parts: str) -> str:
         key = hashlib.sha256("\0".join((FORMAT, *parts)).encode()).hexdigest()
-        return f"{OWN_REPOSITORY}{self._settings.runner_namespace}:{key[:40]}"
+        return f"{own_repository(self._settings.runner_namespace)}:{key[:40]}"
 
-    async def _ensure(self, context: BuildContext, tenant: str, report: Progress) -> Image:
-        dockerfile = await self._dockerfile(context, report)
+    async def _ensure(self, context: BuildContext, tenant: str, report: Progress) -> tuple[Image, bool]:
+        """The image of a build context, and whether it was there already."""
+        dockerfile, bases = await self._dockerfile(context, report)
         # An image that one tenant's Dockerfile made may hold what that tenant alone could fetch.
         owner = "" if context.shared else tenant
         # The Dockerfile names its base images by their ids: a base that has moved on makes another image.
@@ -95,8 +109,10 @@ class ImageStore:
         lock = self._building.setdefault(reference, asyncio.Lock())
         async with lock:
             image = await engine_images.inspect(self._engine, reference)
+            was_there = image is not None
             if image is None:
-                await self._build(reference, context, dockerfile, report)
+                async with self.uses.kept(bases):
+                    await self._build(reference, context, dockerfile, report)
                 image = await engine_images.inspect(self._engine, reference)
                 await self._check(context, image)
         if image is None:
@@ -105,7 +121,8 @@ class ImageStore:
                 "The image was gone right after it was built.",
                 hint="Try again.",
             )
-        return image
+        self.uses.note(image)
+        return image, was_there
 
     async def _check(self, context: BuildContext, image: Image | None) -> None:
         if image is None or context.shared or context.generated:
@@ -116,15 +133,15 @@ class ImageStore:
             await engine_images.remove(self._engine, image.reference)
             raise
 
-    async def _dockerfile(self, context: BuildContext, report: Progress) -> bytes:
-        """The Dockerfile that the Engine gets in place of the context's own."""
+    async def _dockerfile(self, context: BuildContext, report: Progress) -> tuple[bytes, Collection[Image]]:
+        """The Dockerfile that the Engine gets in place of the context's own, and the images that it names."""
         parsed = dockerfiles.parse(context.read_dockerfile(dockerfiles.MAX_SIZE + 1))
         labels = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
         if context.shared or context.generated:
-            return dockerfiles.with_labels(parsed, labels).encode()
+            return dockerfiles.with_labels(parsed, labels).encode(), ()
         vetted = dockerfiles.vet(parsed, await self._engine.platform())
         images = {each: await self._puller.obtain(each, None, report) for each in vetted.images}
-        return vetted.render(images, labels).encode()
+        return vetted.render(images, labels).encode(), images.values()
 
     async def _build(
         self, reference: str, context: BuildContext, dockerfile: bytes, report: Progress

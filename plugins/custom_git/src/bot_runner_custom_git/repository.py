@@ -5,12 +5,9 @@ no hook, filter, attribute or submodule of the tree takes effect.
 """
 
 import contextlib
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from git import Git
 
@@ -23,6 +20,7 @@ from bot_runner_custom_git.errors import (
     GIT_SUBMODULES_UNSUPPORTED,
     too_large,
 )
+from bot_runner_custom_git.folders import RepositoryFolder, sweep_once
 from bot_runner_custom_git.params import GitParams
 from bot_runner_custom_git.process import OLDEST_GIT, GitProcess
 from bot_runner_worker.plugin import Rejected, Unavailable, checked_path
@@ -64,14 +62,15 @@ class RemoteRepository:
         self._url = url
         self._deadline = deadline
         self._max_size = max_size
-        self.folder = Path(tempfile.mkdtemp(prefix="bot-runner-git-"))
+        self._folder = RepositoryFolder()
+        self.folder = self._folder.path
         self.fetched = 0
         """Bytes on disk so far."""
         self._watched = 0.0
 
     def close(self) -> None:
         """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.close()
 
     def __enter__(self) -> "RemoteRepository":
         return self
@@ -114,6 +113,7 @@ class RemoteRepository:
             Unavailable: If the network or the server fails.
         """
         _check_version()
+        sweep_once()
         name = params.git_branch
         if name is None or params.commit:
             candidates = ["HEAD"]
