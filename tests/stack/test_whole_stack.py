@@ -193,17 +193,18 @@ def _bot_file(folder: Path) -> str:
     return str(folder / "bot.py")
 
 
-async def test_an_engine_that_is_down_is_retried_and_then_reported(tmp_path: Path) -> None:
+async def test_an_engine_that_is_down_is_told_to_the_client(tmp_path: Path) -> None:
     options = StackOptions(
         worker_env={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"},
-        orchestrator_env={"RETRY_ATTEMPTS": "2", "RETRY_DELAY_SECONDS": "0.2"},
+        orchestrator_env={"WORKER_WAIT_SECONDS": "1", "RETRY_DELAY_SECONDS": "0.2"},
     )
     async with EmbeddedStack(options) as stack:
         client = Client(stack.url, stack.client_token)
         error = await client.error("start", bot_id="bot", **SIMPLE)
-        assert error["code"] == "ENGINE_UNAVAILABLE"
+        assert error["code"] == "NO_WORKER_AVAILABLE"
+        assert "Docker Engine does not answer" in error["message"]
         assert error["hint"]
-        assert stack.workers[0].log.read_text().count("ENGINE_UNAVAILABLE in") == 2
+        assert "start_bot of" not in stack.workers[0].log.read_text()
         assert [worker["reputation"] for worker in await client.workers()] == [1.0]
 
 

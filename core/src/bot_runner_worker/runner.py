@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any, Self
 
+from bot_runner_worker.coordination import Coordination
 from bot_runner_worker.engine import Engine
+from bot_runner_worker.health.observer import Observer
+from bot_runner_worker.images.retention import ImageRetention
 from bot_runner_worker.images.store import ImageStore
 from bot_runner_worker.logs import hide_secrets
 from bot_runner_worker.plugins import core as core_plugin
@@ -25,6 +28,7 @@ from bot_runner_worker.tasks.manage_bots import BotManager
 from bot_runner_worker.tasks.outcome import Outcome, outcome_of
 from bot_runner_worker.tasks.progress import Progress, Report
 from bot_runner_worker.tasks.start_bot import BotStarter
+from bot_runner_worker.watching.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -37,19 +41,37 @@ class Runner:
     Args:
         settings: The operator's settings.
         plugins: Loaded plugins; by default, those that are installed.
+        observer: Told of tasks and stages.
     """
 
-    def __init__(self, settings: Settings, plugins: Plugins | None = None) -> None:
+    def __init__(
+        self, settings: Settings, plugins: Plugins | None = None, observer: Observer | None = None
+    ) -> None:
         self.settings = settings
+        self._observer = observer or Observer()
         self.plugins = plugins or load_plugins(settings)
         self.engine = Engine(settings.docker_host)
         self.runtime = DockerRuntime(self.engine, settings)
-        admission = Admission(self.runtime, settings.max_bots_per_user)
-        images = ImageStore(self.engine, settings)
+        self.coordination = Coordination(self.engine, settings)
+        self.admission = Admission(self.runtime, self.coordination, settings.max_bots_per_user)
+        self.images = ImageStore(self.engine, settings)
         self.announcer = Announcer([self.plugins.bot_event])
-        starter = BotStarter(settings, self.plugins, images, self.runtime, admission, self.announcer)
-        manager = BotManager(settings, self.announcer, self.runtime, admission)
-        self.supervisor = Supervisor(settings, self.announcer, self.runtime, admission)
+        starter = BotStarter(
+            settings, self.plugins, self.images, self.runtime, self.admission, self.announcer
+        )
+        manager = BotManager(settings, self.announcer, self.runtime, self.admission)
+        leads = self.coordination.leadership.held
+        self.supervisor = Supervisor(settings, self.announcer, self.runtime, self.admission, leads)
+        self.retention = ImageRetention(self.engine, settings)
+        self.watcher = Watcher(
+            settings,
+            self.engine,
+            self.runtime,
+            self.admission,
+            self.announcer,
+            self.retention,
+            self.coordination.leadership.held,
+        )
         self.tasks: dict[str, Task] = {
             "start_bot": starter.start,
             "stop_bot": _without_progress(manager.stop),
@@ -63,6 +85,8 @@ class Runner:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.images.close()
+        await self.coordination.close()
         await self.engine.close()
 
     async def run_task(self, name: str, params: Any, report: Report) -> Outcome:
@@ -79,9 +103,14 @@ class Runner:
         redactor = Redactor(secrets_of(params))
         begun = monotonic()
         with hide_secrets(redactor):
-            outcome = await outcome_of(lambda: self.tasks[name](params, Progress(report, redactor)), redactor)
-            took = 1000 * (monotonic() - begun)
-            logger.info("%s of %s: %s in %.0f ms", name, _subject(params), _ending(outcome), took)
+            progress = Progress(report, redactor)
+            try:
+                outcome = await outcome_of(lambda: self.tasks[name](params, progress), redactor)
+            finally:
+                self._observer.stages_ended(progress.seconds())
+            took = monotonic() - begun
+            self._observer.task_ended(name, params, outcome, took)
+            logger.info("%s of %s: %s in %.0f ms", name, _subject(params), _ending(outcome), 1000 * took)
         return outcome
 
 

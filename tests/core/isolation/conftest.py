@@ -77,8 +77,8 @@ def ip(*arguments: str) -> None:
     subprocess.run(("ip", *arguments), check=True, capture_output=True, timeout=10)
 
 
-@pytest.fixture
-def host_network() -> Iterator[None]:
+@contextmanager
+def locked_host_network() -> Iterator[None]:
     """The right to change this host's network: the addresses of stand-ins exist once on a machine."""
     with (Path(tempfile.gettempdir()) / "bot-runner-tests-host-network.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -86,7 +86,21 @@ def host_network() -> Iterator[None]:
 
 
 @pytest.fixture
+def host_network() -> Iterator[None]:
+    """See :func:`locked_host_network`."""
+    with locked_host_network():
+        yield
+
+
+@pytest.fixture
 def stand_ins(host_network: None) -> Iterator[None]:
+    """See :func:`stand_ins_on_this_machine`."""
+    with stand_ins_on_this_machine():
+        yield
+
+
+@contextmanager
+def stand_ins_on_this_machine() -> Iterator[None]:
     """The addresses of :data:`FORWARDED`, :data:`HOST_LOCAL` and :data:`PUBLIC`, with listeners."""
     name = f"brt{uuid4().hex[:8]}"
     with ExitStack() as stack:

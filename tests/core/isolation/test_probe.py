@@ -1,6 +1,9 @@
 """The isolation probe tells what a bot reaches, and leaves nothing behind."""
 
+import asyncio
+import logging
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
@@ -8,10 +11,12 @@ from tests.core.isolation.conftest import FORWARDED, Bot
 
 from bot_runner_worker import checks
 from bot_runner_worker.errors import Unavailable
+from bot_runner_worker.health.engine_watch import EngineWatch
 from bot_runner_worker.isolation import host, inside, probe
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.openings import Opening
 from bot_runner_worker.isolation.probe import Isolation, Level, probe_isolation
+from bot_runner_worker.worker import process
 
 pytestmark = pytest.mark.engine
 
@@ -119,6 +124,42 @@ async def test_the_probe_is_no_bot(runner: RunnerUnderTest, monkeypatch: pytest.
     bots, containers = seen
     assert bots == []
     assert len(containers) == 1
+
+
+async def test_the_supervisor_leaves_a_probe_alone(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    read = probe.logs.read
+
+    async def look(*arguments: Any, **options: Any) -> Any:
+        await runner.runner.supervisor.check()
+        looks.append(await runner.containers())
+        return await read(*arguments, **options)
+
+    monkeypatch.setattr(probe.logs, "read", look)
+    assert "gateway" in str(await probed(runner))
+    assert {len(containers) for containers in looks} == {1}
+
+
+async def test_the_worker_probes_in_the_background_and_says_what_it_found(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(probe_isolation, "__kwdefaults__", {"metadata": NOWHERE})
+    runner = await make_runner(isolation_probe="on")
+    engine = EngineWatch(runner.engine)
+    await engine.ask()
+    watch = process._isolation_watch(runner.runner, engine)
+    probing = asyncio.create_task(watch.run())
+    for _ in range(600):
+        if watch.at:
+            break
+        await asyncio.sleep(0.1)
+    probing.cancel()
+    assert watch.found.level is Level.DEGRADED
+    assert "isolation: degraded (a bot reaches its gateway" in caplog.text
+    assert await runner.leftovers() == []
 
 
 async def test_doctor_tells_how_to_close_it(

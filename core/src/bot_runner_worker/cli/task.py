@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 
@@ -51,5 +52,7 @@ async def _run(settings: Settings, name: str, params: Any, quiet: bool) -> Outco
         if not quiet:
             print(f"{fraction:4.0%} {message}", file=sys.stderr)
 
+    # A worker of its own: under the id of one that runs, it would take over that one's work.
+    settings = settings.model_copy(update={"worker_id": f"task-{uuid4().hex[:12]}"})
     async with Runner(settings) as runner:
         return await runner.run_task(name, params, report)

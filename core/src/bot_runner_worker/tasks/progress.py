@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from time import monotonic
 
 from bot_runner_worker.redaction import Redactor
 
@@ -39,15 +40,23 @@ class Progress:
         self._report = report
         self._redactor = redactor
         self._stage = Stage.PREPARE
+        self._begun: list[tuple[Stage, float]] = []
 
     async def enter(self, stage: Stage) -> None:
-        """Begin a stage."""
+        """Begin a stage. One that is over in no time is not reported."""
         self._stage = stage
-        begin, _, label = _STAGES[stage]
-        await self._report(begin, label)
+        self._begun.append((stage, monotonic()))
+        begin, end, label = _STAGES[stage]
+        if end > begin:
+            await self._report(begin, label)
 
     async def within(self, message: str, fraction: float | None) -> None:
         """Tell what goes on inside the current stage."""
         begin, end, label = _STAGES[self._stage]
         done = begin + (end - begin) * min(max(fraction or 0.0, 0.0), 1.0)
         await self._report(done, self._redactor.text(f"{label}: {message[:200]}"))
+
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took that was entered, by its name; the last one until now."""
+        ends = [*(begun for _, begun in self._begun), monotonic()][1:]
+        return {stage.value: end - begun for (stage, begun), end in zip(self._begun, ends, strict=False)}

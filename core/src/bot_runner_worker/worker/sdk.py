@@ -1,6 +1,5 @@
-"""Glue to the Avtomatika SDK: the runner's tasks as skills, outcomes as the SDK's results."""
+"""The runner's tasks as skills of the Avtomatika SDK, outcomes as its results, events as its events."""
 
-import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -8,15 +7,13 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-import msgspec
-from avtomatika_worker import Worker
 from avtomatika_worker.config import WorkerConfig
 from rxon.models import WorkerEventPayload
 
 from bot_runner_worker import __version__
+from bot_runner_worker.errors import Code
 from bot_runner_worker.events import BotEvent
-from bot_runner_worker.logs import hide_secrets, set_up_logging
-from bot_runner_worker.redaction import Redactor
+from bot_runner_worker.health.engine_watch import EngineWatch
 from bot_runner_worker.requests import (
     CheckStatus,
     GetLogs,
@@ -29,6 +26,8 @@ from bot_runner_worker.results import timestamp
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Ending, Outcome
+from bot_runner_worker.worker.link import LONGEST_PAUSE
+from bot_runner_worker.worker.persistent import PersistentWorker
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +36,6 @@ UNAVAILABLE = "unavailable"
 """What the orchestrator's blueprint turns a transient failure into, so that it can wait before it retries."""
 
 TRANSIENT_ERROR = "TRANSIENT_ERROR"
-
-POLLING_PAUSE = 1.0
-"""Seconds between a poll that failed in an unforeseen way and the next."""
 
 _TASK_MODELS: dict[str, type[UserRequest]] = {
     "stop_bot": StopBot,
@@ -50,55 +46,11 @@ _TASK_MODELS: dict[str, type[UserRequest]] = {
 }
 
 
-def run_worker(settings: Settings) -> None:
-    """Run the worker until SIGTERM or SIGINT; bots go on running."""
-    asyncio.run(_run(settings))
-
-
-async def _run(settings: Settings) -> None:
-    token = Redactor([settings.worker_token.get_secret_value()])
-    async with Runner(settings) as runner:
-        worker = build_worker(runner)
-        set_up_logging(settings)  # after the SDK, which sets up logging of its own
-        for report in runner.plugins.reports:
-            if report.status == "refused":
-                logger.warning("plugin %s left out: %s %s", report.name, report.problem, report.hint)
-        logger.info(
-            "worker %s, namespace %s, modes: %s",
-            settings.worker_id,
-            settings.runner_namespace,
-            ", ".join(runner.plugins.catalogue.modes()) or "none",
-        )
-        runner.announcer.listen(lambda event: emit(worker, settings, event))
-        supervising = asyncio.create_task(runner.supervisor.run())
-        try:
-            with hide_secrets(token):
-                await worker.main()
-        finally:
-            supervising.cancel()
-
-
-class PersistentWorker(Worker):
-    """The SDK's worker, which goes on polling for tasks whatever happens to a poll.
-
-    A task that the SDK cannot read ends its polling for good, and nothing says so: the worker keeps sending
-    heartbeats and never takes another task (avtomatika-worker 1.0b20).
-    """
-
-    async def _start_polling(self) -> None:
-        while True:
-            try:
-                await super()._start_polling()
-            except Exception:
-                logger.exception("polling for tasks failed; going on in %.0f s", POLLING_PAUSE)
-                await asyncio.sleep(POLLING_PAUSE)
-            else:
-                return  # told to shut down
-
-
-def build_worker(runner: Runner) -> Worker:
-    """The SDK's worker with the runner's tasks registered."""
+def build_worker(runner: Runner, engine: EngineWatch) -> PersistentWorker:
+    """The SDK's worker with the runner's tasks registered; it takes them while the Engine answers."""
     worker = PersistentWorker(
+        ready=lambda: engine.up,
+        drain_seconds=runner.settings.drain_seconds,
         worker_type=runner.settings.worker_type,
         max_concurrent_tasks=runner.settings.max_concurrent_tasks,
         config=_sdk_config(runner.settings),
@@ -110,13 +62,13 @@ def build_worker(runner: Runner) -> Worker:
             input_schema=_routing_schema(runner, name),
             output_statuses=[REJECTED, UNAVAILABLE],
             properties=_properties(runner, name),
-        )(_skill(runner, name))
+        )(_skill(runner, name, worker, engine))
     return worker
 
 
-async def emit(worker: Worker, settings: Settings, event: BotEvent) -> None:
-    """Publish a bot's event to the orchestrator, which keeps it in its history."""
-    message = WorkerEventPayload(
+def message_of(event: BotEvent, settings: Settings) -> WorkerEventPayload:
+    """A bot's event as the orchestrator keeps it in its history; signed when it is sent."""
+    return WorkerEventPayload(
         event_id=str(uuid4()),
         worker_id=settings.worker_id,
         origin_worker_id=settings.worker_id,
@@ -130,9 +82,6 @@ async def emit(worker: Worker, settings: Settings, event: BotEvent) -> None:
         },
         timestamp=int(time()),
     )
-    # The orchestrator refuses events without a signature; the SDK signs only those of running tasks.
-    security = worker._sign_payload_if_needed(message, ignore_fields=["bubbling_chain"])
-    await worker.emit_event(msgspec.structs.replace(message, security=security))
 
 
 def _sdk_config(settings: Settings) -> WorkerConfig:
@@ -145,6 +94,13 @@ def _sdk_config(settings: Settings) -> WorkerConfig:
     config.WORKER_SKILLS_DIR = os.path.join(os.devnull, "no-such-folder")
     # A pause after each empty or taken poll; the poll itself waits at the orchestrator.
     config.IDLE_POLL_DELAY = 0.05
+    # The SDK's own would leave a worker alone for a minute after the orchestrator's return.
+    config.POLL_BACKOFF_MAX = LONGEST_PAUSE
+    config.REGISTRATION_RETRY_MAX_DELAY = LONGEST_PAUSE
+    # Which process this is: the orchestrator gives out again what another one with the same id was at.
+    config.EXTRA_CAPABILITIES = {**config.EXTRA_CAPABILITIES, "instance": str(uuid4())}
+    # The link tries again by itself.
+    config.RESULT_MAX_RETRIES = 1
     return config
 
 
@@ -163,18 +119,25 @@ def _properties(runner: Runner, name: str) -> dict[str, Any]:
     }
 
 
-def _skill(runner: Runner, name: str) -> Callable[..., Awaitable[dict[str, Any]]]:
+def _skill(
+    runner: Runner, name: str, worker: PersistentWorker, engine: EngineWatch
+) -> Callable[..., Awaitable[dict[str, Any]]]:
     async def skill(
         params: dict[str, Any], task_id: str, job_id: str, send_progress: Callable[..., Awaitable[None]]
     ) -> dict[str, Any]:
         async def report(fraction: float, message: str) -> None:
+            # Progress is a courtesy: a start must neither wait nor fail because it cannot be told.
+            if worker.link.failing:
+                return
             try:
                 await send_progress(task_id, job_id, fraction, message)
-            # Progress is a courtesy: a start must not fail because it cannot be told.
             except Exception as error:  # noqa: BLE001
                 logger.debug("progress was not delivered: %s", error)
 
-        return sdk_result(await runner.run_task(name, params, report))
+        outcome = await worker.tasks.run(runner.run_task(name, params, report))
+        if outcome.error and outcome.error["code"] == Code.ENGINE_UNAVAILABLE:
+            engine.suspect()
+        return sdk_result(outcome)
 
     skill.__name__ = name
     return skill

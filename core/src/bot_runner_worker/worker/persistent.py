@@ -1,0 +1,186 @@
+"""The SDK's worker, made to live through whatever happens to its orchestrator, its Engine, and itself."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from avtomatika_worker import Worker
+from rxon import Transport
+from rxon.exceptions import RxonError
+
+from bot_runner_worker.health.findings import Check
+from bot_runner_worker.worker.link import OrchestratorLink
+from bot_runner_worker.worker.outbox import EventOutbox
+from bot_runner_worker.worker.running import RunningTasks
+
+logger = logging.getLogger(__name__)
+
+POLLING_PAUSE = 1.0
+"""Seconds between a poll that failed in an unforeseen way and the next."""
+
+NOT_READY = "not_ready"
+"""Status of a worker that takes no tasks for now. The SDK's own for that is ``busy``, which the orchestrator
+takes for "soon": a task would wait in the worker's queue, and its client, until the task's time is over."""
+
+DRAINING = "draining"
+
+DELIVERY_SECONDS = 5.0
+"""Time to deliver what is left when the tasks are over; the orchestrator gives out again what is not."""
+
+
+class PersistentWorker(Worker):
+    """The SDK's worker with what it lacks (avtomatika-worker 1.0b20).
+
+    - A task that the SDK cannot read ends its polling for good, and nothing says so.
+    - It has no way to say that it takes no tasks for a while.
+    - When it is told to stop, it stops delivering results before it waits for its tasks.
+
+    Args:
+        ready: Whether tasks can be served.
+        drain_seconds: Time that tasks get to end when the worker is told to stop.
+        **arguments: Those of the SDK's worker.
+    """
+
+    def __init__(self, *, ready: Callable[[], bool], drain_seconds: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._ready = ready
+        self._drain_seconds = drain_seconds
+        self._telling: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self.tasks = RunningTasks()
+        self.link = OrchestratorLink(
+            sign=lambda message, unsigned: self._sign_payload_if_needed(message, ignore_fields=unsigned),
+            base_url=self._config.ORCHESTRATORS[0]["url"],
+            worker_id=self._config.WORKER_ID,
+            token=self._config.WORKER_TOKEN,
+        )
+        self.outbox = EventOutbox(self.link.deliver)
+
+    @property
+    def tasks_running(self) -> int:
+        """Tasks that the worker is at."""
+        return len(self._active_tasks)
+
+    @property
+    def events_waiting(self) -> int:
+        """Events that are not delivered yet."""
+        return len(self.outbox)
+
+    @property
+    def events_dropped(self) -> int:
+        """Events that were lost while the orchestrator was away."""
+        return self.outbox.dropped
+
+    def check(self) -> Check:
+        """What to say about the orchestrator."""
+        return self.link.check()
+
+    @property
+    def results_waiting(self) -> int:
+        """Results that are not delivered yet."""
+        return self._result_queue.qsize()
+
+    def tell_status(self) -> None:
+        """Let the orchestrator know soon whether tasks are taken."""
+        if self._clients:
+            self._last_heartbeat_times.clear()  # the SDK would wait for up to 2 s
+            self._schedule_heartbeat_debounce()
+
+    def _init_clients(self) -> None:
+        self.link.ssl_context = self._ssl_context
+        self._clients = [(self._config.ORCHESTRATORS[0], self.link)]
+
+    def _get_current_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super()._get_current_state()
+        if self.draining or not self._ready():
+            # Without available skills there is no poll.
+            state |= {"available_skills": [], "hot_skills": []}
+            state["status"] = DRAINING if self.draining else NOT_READY
+        return state
+
+    def _schedule_heartbeat_debounce(self) -> None:
+        # The SDK's own leaves a traceback for each one that an orchestrator that is away does not get.
+        for _, client in self._clients:
+            telling = asyncio.create_task(self._tell(client))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self, client: Transport) -> None:
+        with contextlib.suppress(RxonError):  # there will be other heartbeats
+            await self._send_single_heartbeat(client)
+
+    async def _start_polling(self) -> None:
+        while True:
+            try:
+                await super()._start_polling()
+            except Exception:
+                logger.exception("polling for tasks failed; going on in %.0f s", POLLING_PAUSE)
+                await asyncio.sleep(POLLING_PAUSE)
+            else:
+                return  # told to shut down
+
+    async def main(self) -> None:
+        """Serve tasks until told to stop."""
+        delivering = asyncio.create_task(self.outbox.run())
+        try:
+            await super().main()
+        finally:
+            delivering.cancel()
+
+    async def _perform_shutdown_cleanup(
+        self,
+        comm_task: asyncio.Task[Any],
+        polling_task: asyncio.Task[Any],
+        token_rotation_task: asyncio.Task[Any] | None,
+    ) -> None:
+        _end_at_once_from_now_on()
+        logger.info(
+            "told to stop: %d tasks get %g s to end, bots go on running; a second signal ends it at once",
+            len(self._active_tasks),
+            self._drain_seconds,
+        )
+        self.draining = True
+        polling_task.cancel()
+        heartbeats = asyncio.create_task(self._go_on_with_heartbeats())
+        await self._wait_for_tasks(self._drain_seconds)
+        await self.tasks.hand_back()
+        await self._deliver_the_rest()
+        heartbeats.cancel()
+        await super()._perform_shutdown_cleanup(comm_task, polling_task, token_rotation_task)
+
+    async def _go_on_with_heartbeats(self) -> None:
+        # The SDK's end with its first signal, and the orchestrator takes a silent worker for lost.
+        while True:
+            self.tell_status()
+            await asyncio.sleep(self._config.HEARTBEAT_INTERVAL)
+
+    async def _wait_for_tasks(self, seconds: float) -> None:
+        if self._active_tasks:
+            await asyncio.wait(list(self._active_tasks.values()), timeout=seconds)
+
+    async def _deliver_the_rest(self) -> None:
+        try:
+            async with asyncio.timeout(DELIVERY_SECONDS):
+                await self._wait_for_tasks(DELIVERY_SECONDS)
+                await self._result_queue.join()
+                await self.outbox.delivered()
+        except TimeoutError:
+            logger.warning(
+                "not delivered to the orchestrator: %d results, %d events",
+                self.results_waiting,
+                len(self.outbox),
+            )
+            # The SDK would wait for the results once more.
+            if self._queue_worker_task:
+                self._queue_worker_task.cancel()
+            self._result_queue = asyncio.Queue()
+
+
+def _end_at_once_from_now_on() -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,302 @@
+"""What the worker adds to the SDK: outages are outlasted, tasks are finished or handed back."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from aiohttp import web
+from rxon.exceptions import RxonError, RxonNetworkError
+from rxon.models import SecurityContext, TaskResult, WorkerEventPayload
+from rxon.security import sign_payload, verify_signature
+
+from bot_runner_worker.health.findings import State
+from bot_runner_worker.tasks.outcome import Ending, Outcome
+from bot_runner_worker.worker import link as links
+from bot_runner_worker.worker import outbox as outboxes
+from bot_runner_worker.worker import running
+from bot_runner_worker.worker.link import OrchestratorLink
+from bot_runner_worker.worker.outbox import EventOutbox
+from bot_runner_worker.worker.running import RunningTasks
+
+TOKEN = "test-worker-token"
+RESULT = TaskResult(job_id="job", task_id="task", worker_id="w", status="success", timestamp=1)
+
+
+def event(name: str) -> WorkerEventPayload:
+    return WorkerEventPayload(
+        event_id=name, worker_id="w", origin_worker_id="w", event_type=name, payload={}, timestamp=1
+    )
+
+
+class Orchestrator:
+    """Stands for one that answers as the test wants it to, and keeps what it accepts."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, Any]] = []
+        self.accepted: list[dict[str, Any]] = []
+        self.asked = 0
+        self.tokens: set[str | None] = set()
+        self.url = ""
+
+    async def serve(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        self.tokens.add(request.headers.get("X-Worker-Token"))
+        status, body = self.answers.pop(0) if self.answers else (200, {"status": "accepted"})
+        if status == 0:
+            assert request.transport is not None
+            request.transport.abort()
+        if status == 200 and request.can_read_body:
+            self.accepted.append(await request.json())
+        return web.json_response(body, status=status or 200)
+
+
+@pytest.fixture
+async def orchestrator() -> AsyncIterator[Orchestrator]:
+    orchestrator = Orchestrator()
+    server = web.ServerRunner(web.Server(orchestrator.serve))
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    orchestrator.url = f"http://127.0.0.1:{server.addresses[0][1]}"
+    yield orchestrator
+    await server.cleanup()
+
+
+@pytest.fixture
+async def link(
+    orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[OrchestratorLink]:
+    monkeypatch.setattr(links, "LONGEST_PAUSE", 0.01)
+
+    def sign(message: Any, unsigned: list[str]) -> SecurityContext:
+        return SecurityContext(signature=sign_payload(message, TOKEN, ignore_fields=unsigned), signer_id="w")
+
+    link = OrchestratorLink(sign=sign, base_url=orchestrator.url, worker_id="w", token=TOKEN)
+    await link.connect()
+    yield link
+    await link.close()
+
+
+AWAY = [(0, None), (503, {}), (500, {"error": "Redis is gone"}), (429, {"error": "slowly"})] * 20
+
+
+async def test_a_result_outlasts_any_outage(link: OrchestratorLink, orchestrator: Orchestrator) -> None:
+    orchestrator.answers = [*AWAY]
+    assert await link.send_result(RESULT) is True
+    assert [result["task_id"] for result in orchestrator.accepted] == ["task"]
+
+
+async def test_what_was_held_back_carries_the_time_of_its_delivery(
+    link: OrchestratorLink, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The orchestrator refuses what is older than 60 s, and what was changed after it was signed."""
+    now = [1000.0]
+
+    def clock() -> float:
+        now[0] += 100
+        return now[0]
+
+    monkeypatch.setattr(links, "time", clock)
+    orchestrator.answers = [(503, {})]
+    await link.send_result(RESULT)
+    await link.deliver(event("bot_started"))
+    for message in orchestrator.accepted:
+        assert message["timestamp"] > 1100  # not that of the first try, let alone the message's own
+        assert verify_signature(
+            message, message["security"]["signature"], TOKEN, ignore_fields=["bubbling_chain"]
+        )
+    assert len(orchestrator.accepted) == 2
+
+
+async def test_a_result_that_nobody_waits_for_is_let_go(
+    link: OrchestratorLink, orchestrator: Orchestrator
+) -> None:
+    orchestrator.answers = [(200, {"status": "ignored", "reason": "stale"})]
+    assert await link.send_result(RESULT) is False
+
+
+async def test_a_result_that_is_refused_again_and_again_is_given_up(
+    link: OrchestratorLink, orchestrator: Orchestrator
+) -> None:
+    orchestrator.answers = [(403, {"error": "Message timestamp expired"})] * 100
+    with pytest.raises(RxonError):
+        await link.send_result(RESULT)
+    assert orchestrator.asked == links.REFUSALS
+
+
+async def test_an_event_that_got_there_without_an_answer_is_not_told_twice(
+    link: OrchestratorLink, orchestrator: Orchestrator
+) -> None:
+    orchestrator.answers = [(0, None), (403, {"error": "Duplicate message detected (replay attack)"})]
+    await link.deliver(event("bot_started"))
+    assert orchestrator.asked == 2
+
+
+async def test_a_server_that_fails_counts_as_one_that_is_away(
+    link: OrchestratorLink, orchestrator: Orchestrator
+) -> None:
+    """The SDK backs off from what is away only; everything else it asks again 20 times a second."""
+    orchestrator.answers = [(500, {"error": "Redis is gone"})]
+    with pytest.raises(RxonNetworkError):
+        await link.poll_task(timeout=1)
+
+
+async def test_it_stays_with_its_own_token(link: OrchestratorLink, orchestrator: Orchestrator) -> None:
+    """A token that the orchestrator issued would be worth nothing to one that has forgotten it."""
+    issued = {"access_token": "x", "refresh_token": "y", "expires_in": 60, "worker_id": "w"}
+    orchestrator.answers = [(401, {}), (200, issued), (200, issued)]
+    with suppress(RxonError):
+        await link.poll_task(timeout=1)
+    await link.deliver(event("bot_started"))
+    assert orchestrator.tokens == {TOKEN}
+
+
+async def test_the_check_tells_whether_it_was_reached_recently(
+    link: OrchestratorLink, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert link.check().state is State.FAILED
+    await link.deliver(event("bot_started"))
+    assert link.check().state is State.OK
+    assert not link.failing
+    orchestrator.answers = [(503, {})]
+    with pytest.raises(RxonNetworkError):
+        await link.poll_task(timeout=1)
+    assert link.failing
+    assert link.check().state is State.OK
+    monkeypatch.setattr(links, "RECENTLY", -1.0)
+    assert link.check().state is State.FAILED
+    assert "it answers with status 503" in link.check().finding
+
+
+class Delivery:
+    """Delivers events when it is told to."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.delivered: list[str] = []
+        self.refuses: set[str] = set()
+
+    async def __call__(self, message: WorkerEventPayload) -> None:
+        await self.open.wait()
+        if message.event_type in self.refuses:
+            raise RxonError("refused")
+        self.delivered.append(message.event_type)
+
+
+async def deliver(outbox: EventOutbox) -> None:
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(10):
+        await outbox.delivered()
+    task.cancel()
+
+
+async def test_events_arrive_in_order_after_the_outage_and_nobody_waits_for_them() -> None:
+    delivery = Delivery()
+    outbox = EventOutbox(delivery)
+    for number in range(50):
+        outbox.put(event(str(number)))
+    assert len(outbox) == 50
+    delivery.refuses = {"7"}
+    delivery.open.set()
+    await deliver(outbox)
+    assert delivery.delivered == [str(number) for number in range(50) if number != 7]
+    assert len(outbox) == 0
+
+
+async def test_of_too_many_events_the_oldest_are_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outboxes, "CAPACITY", 3)
+    delivery = Delivery()
+    outbox = EventOutbox(delivery)
+    for number in range(6):
+        outbox.put(event(str(number)))
+    delivery.open.set()
+    await deliver(outbox)
+    assert delivery.delivered == ["0", "4", "5"]
+    assert outbox.dropped == 3
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+DONE = Outcome(Ending.SUCCESS, {"status": "started"})
+
+
+async def test_a_task_that_is_cut_short_cleans_up_and_is_handed_back() -> None:
+    cleaned: list[str] = []
+    tasks = RunningTasks()
+
+    async def work() -> Outcome:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.05)  # as an Engine takes to remove a container
+            cleaned.append("container")
+        return DONE
+
+    handed = asyncio.create_task(tasks.run(work()))
+    await _until(lambda: len(tasks) == 1)
+    await tasks.hand_back()
+    assert cleaned == ["container"]
+    outcome = await handed
+    assert outcome.ending is Ending.FAILURE
+    assert outcome.error is not None
+    assert outcome.error["code"] == "WORKER_STOPPING"
+
+
+async def test_a_task_that_comes_too_late_is_handed_back_untouched() -> None:
+    tasks = RunningTasks()
+    await tasks.hand_back()
+    begun: list[str] = []
+
+    async def work() -> Outcome:
+        begun.append("it")
+        return DONE
+
+    assert (await tasks.run(work())).ending is Ending.FAILURE
+    assert begun == []
+
+
+async def test_a_task_that_the_orchestrator_cancels_is_over() -> None:
+    tasks = RunningTasks()
+    cancelled = asyncio.create_task(tasks.run(_forever()))
+    await _until(lambda: len(tasks) == 1)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert len(tasks) == 0
+
+
+async def test_a_task_that_will_not_end_does_not_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "CLEAN_UP_SECONDS", 0.05)
+    tasks = RunningTasks()
+    released = asyncio.Event()
+
+    async def stubborn() -> Outcome:
+        while not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+        return DONE
+
+    task = asyncio.create_task(tasks.run(stubborn()))
+    await _until(lambda: len(tasks) == 1)
+    try:
+        async with asyncio.timeout(10):
+            await tasks.hand_back()
+    finally:
+        released.set()
+        await task
+
+
+async def _forever() -> Outcome:
+    await asyncio.sleep(3600)
+    return DONE
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
