@@ -1,25 +1,40 @@
-"""What the doctor says about images: registries that are trusted, and room on the Engine's disk."""
+"""What the doctor says about the worker's own configuration: plugins, and registries that are trusted."""
 
 import pytest
-from tests.conftest import MakeRunner
+from tests.core.checks.conftest import Look
+from tests.core.plugin_factory import PluginFolder
 
-from bot_runner_worker.checks import Check, State, run_checks
+from bot_runner_worker.checks import State, configuration
+from bot_runner_worker.plugins.dispatch import Plugins
 
 pytestmark = pytest.mark.engine
 
 
-async def check(make_runner: MakeRunner, name: str, **settings: object) -> Check:
-    runner = await make_runner(**settings)
-    return next(each for each in await run_checks(runner.settings) if each.name == name)
-
-
-async def test_trusting_every_registry_is_pointed_out(make_runner: MakeRunner) -> None:
-    assert (await check(make_runner, "registries")).state is State.OK
-    found = await check(make_runner, "registries", registries_allowed="*")
+async def test_trusting_every_registry_is_pointed_out(look: Look) -> None:
+    assert (await configuration.registries(await look())).state is State.OK
+    found = await configuration.registries(await look(registries_allowed="*"))
     assert found.state is State.WARNING
     assert "REGISTRIES_ALLOWED" in found.remedy
 
 
-async def test_a_full_disk_is_pointed_out(make_runner: MakeRunner) -> None:
-    assert (await check(make_runner, "Engine's disk", min_free_disk=0)).state is State.OK
-    assert (await check(make_runner, "Engine's disk", min_free_disk=1 << 60)).state is State.FAILED
+async def test_the_installed_plugins_are_named(look: Look) -> None:
+    found = await configuration.plugins(await look())
+    assert found.state is State.OK
+    assert "simple/simple" in found.finding
+
+
+async def test_a_plugin_that_does_not_load_is_a_failure(
+    look: Look, plugin_folder: PluginFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin_folder.add("broken", "raise RuntimeError('no')")
+    loaded = Plugins(plugin_folder.load())
+    monkeypatch.setattr(configuration, "load_plugins", lambda _: loaded)
+    found = await configuration.plugins(await look())
+    assert found.state is State.FAILED
+    assert "broken" in found.finding
+
+
+async def test_a_worker_without_modes_is_pointed_out(look: Look) -> None:
+    everything = "simple,custom_git,custom_archive,image"
+    found = await configuration.plugins(await look(plugins_disabled=everything))
+    assert (found.state, found.finding) == (State.WARNING, "none offers a deployment mode")
