@@ -18,6 +18,7 @@ from rxon.security import sign_payload
 from bot_runner_orchestrator.clients import Client, ClientDirectory
 from bot_runner_orchestrator.engine import BotRunnerEngine
 from bot_runner_orchestrator.settings import Settings
+from bot_runner_orchestrator.worker_tokens import WorkerTokens
 
 WORKER_TOKEN = "worker-token-of-the-tests"
 STATUSES = ["rejected", "unavailable"]
@@ -57,7 +58,7 @@ class Orchestrator:
         assert isinstance(job, dict)
         return job
 
-    async def end_of(self, job_id: str, client: str = "alice", within: float = 15) -> dict[str, Any]:
+    async def end_of(self, job_id: str, client: str = "alice", within: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + within
         while (job := await self.job(job_id, client))["status"] not in ENDED:
             assert time.monotonic() < deadline, f"still {job}"
@@ -84,7 +85,10 @@ class Orchestrator:
 class ScriptedWorker:
     """A worker that answers each task with what ``answer`` makes of it."""
 
-    def __init__(self, orchestrator: Orchestrator, worker_id: str, answer: Answer) -> None:
+    def __init__(
+        self, orchestrator: Orchestrator, worker_id: str, answer: Answer, token: str = WORKER_TOKEN
+    ) -> None:
+        self.token = token
         self.url = orchestrator.url
         self.http = orchestrator.http
         self.worker_id = worker_id
@@ -102,7 +106,7 @@ class ScriptedWorker:
         # The signature is also what tells two messages of one second apart.
         payload.setdefault("metadata", {"nonce": os.urandom(8).hex()})
         payload["security"] = {
-            "signature": sign_payload(payload, WORKER_TOKEN, ignore_fields=["bubbling_chain"]),
+            "signature": sign_payload(payload, self.token, ignore_fields=["bubbling_chain"]),
             "signer_id": self.worker_id,
         }
         async with self.http.request(method, self.url + path, json=payload, headers=self.headers) as response:
@@ -110,7 +114,7 @@ class ScriptedWorker:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"X-Worker-Token": WORKER_TOKEN, "X-Worker-ID": self.worker_id}
+        return {"X-Worker-Token": self.token, "X-Worker-ID": self.worker_id}
 
     def registration(self) -> dict[str, Any]:
         skills: list[dict[str, Any]] = [
@@ -143,18 +147,18 @@ class ScriptedWorker:
         return answer
 
     async def progress(self, task: dict[str, Any], progress: float, message: str) -> None:
-        status, answer = await self.send(
-            "POST",
-            "/_worker/events",
-            {
-                "event_id": os.urandom(8).hex(),
-                "origin_worker_id": self.worker_id,
-                "event_type": "progress",
-                "payload": {"progress": progress, "message": message},
-                "target_job_id": task["job_id"],
-                "bubbling_chain": [],
-            },
-        )
+        await self.event("progress", {"progress": progress, "message": message}, target_job_id=task["job_id"])
+
+    async def event(self, event_type: str, payload: dict[str, Any], **more: Any) -> None:
+        """Report an event, such as ``bot_crashed``."""
+        message = {
+            "event_id": os.urandom(8).hex(),
+            "origin_worker_id": self.worker_id,
+            "event_type": event_type,
+            "payload": payload,
+            "bubbling_chain": [],
+        }
+        status, answer = await self.send("POST", "/_worker/events", message | more)
         assert status == 200, answer
 
     async def work(self) -> None:
@@ -181,6 +185,7 @@ def make_settings(**overrides: Any) -> Settings:
         "api_port": 0,
         "worker_wait_seconds": 0.3,
         "retry_delay_seconds": 0.05,
+        "history_database_uri": "none",
     }
     return Settings(_env_file=None, **(values | overrides))
 
@@ -195,6 +200,7 @@ def make_clients() -> ClientDirectory:
             client("bob"),
             client("front", may_act_for_others=True),
             client("few", monthly_attempts=2),
+            client("slow", requests_per_minute=2),
         ]
     )
 
@@ -237,8 +243,8 @@ def storage_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
 async def make_orchestrator() -> AsyncIterator[Callable[..., Any]]:
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make(**overrides: Any) -> Orchestrator:
-            engine = BotRunnerEngine(make_settings(**overrides), make_clients())
+        async def make(worker_tokens: WorkerTokens | None = None, **overrides: Any) -> Orchestrator:
+            engine = BotRunnerEngine(make_settings(**overrides), make_clients(), worker_tokens)
             await engine.start()
             stack.push_async_callback(engine.stop)
             http = await stack.enter_async_context(aiohttp.ClientSession())
@@ -260,9 +266,13 @@ async def make_worker() -> AsyncIterator[Callable[..., Any]]:
     workers: list[ScriptedWorker] = []
 
     async def make(
-        orchestrator: Orchestrator, answer: Answer = started, worker_id: str = "worker-1", go: bool = True
+        orchestrator: Orchestrator,
+        answer: Answer = started,
+        worker_id: str = "worker-1",
+        go: bool = True,
+        token: str = WORKER_TOKEN,
     ) -> ScriptedWorker:
-        worker = ScriptedWorker(orchestrator, worker_id, answer)
+        worker = ScriptedWorker(orchestrator, worker_id, answer, token)
         workers.append(worker)
         await worker.register()
         if go:

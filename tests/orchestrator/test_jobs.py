@@ -136,7 +136,7 @@ async def test_worker_that_comes_in_time_gets_the_task(make_orchestrator, make_w
 
 
 async def test_sixty_jobs_at_once(make_orchestrator, make_worker, storage_settings) -> None:
-    orchestrator = await make_orchestrator(**storage_settings)
+    orchestrator = await make_orchestrator(worker_ttl_seconds=3600, **storage_settings)
     worker = await make_worker(orchestrator)
 
     jobs = await asyncio.gather(

@@ -110,6 +110,17 @@ def test_readme_lists_every_setting_with_its_default() -> None:
         (TOKENS | WORKER_TOKEN | {"API_PORT": "many"}, "API_PORT is wrong"),
         (TOKENS | WORKER_TOKEN | {"STORAGE": "redis"}, "REDIS_HOST is not set"),
         (WORKER_TOKEN | {"CLIENTS_CONFIG_PATH": "nowhere.toml"}, "cannot read nowhere.toml"),
+        (TOKENS | {"WORKERS_CONFIG_PATH": "nowhere.toml"}, "WORKERS_CONFIG_PATH: cannot read nowhere.toml"),
+        (TOKENS | WORKER_TOKEN | {"TLS_ENABLED": "true"}, "TLS_CERT_PATH or TLS_KEY_PATH is not set"),
+        (TOKENS | WORKER_TOKEN | {"TLS_REQUIRE_CLIENT_CERT": "true"}, "TLS_CA_PATH is not set"),
+        (TOKENS | WORKER_TOKEN | {"HISTORY_DATABASE_URI": "/tmp/x"}, "it must begin with sqlite:"),
+        (TOKENS | WORKER_TOKEN | {"EVENTS_WEBHOOK_URL": "http://h/"}, "EVENTS_WEBHOOK_SECRET is not set"),
+        (TOKENS | WORKER_TOKEN | {"EVENTS_WEBHOOK_URL": "h/SENTINEL"}, "it must look like https://host/path"),
+        (TOKENS | WORKER_TOKEN | {"EVENTS_WEBHOOK_SECRET": "whsec_SENTINEL-"}, "is no base64"),
+        (
+            TOKENS | WORKER_TOKEN | {"EVENTS_WEBHOOK_TYPES": "bot_born"},
+            "there is no 'bot_born'; use bot_started",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line_and_exit_code_2(
@@ -119,6 +130,7 @@ def test_wrong_settings_are_one_line_and_exit_code_2(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert complaint in ended.stderr
     assert ended.stderr.count("\n") == 1
+    assert "SENTINEL" not in ended.stderr
 
 
 def test_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
@@ -138,6 +150,25 @@ def test_redis_that_is_away_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "cannot use Redis at 127.0.0.1:1" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["/nowhere/history.sqlite", "/dev/null", "/proc"])
+def test_a_history_that_cannot_be_written_is_one_line_and_exit_code_1(tmp_path: Path, place: str) -> None:
+    ended = run(tmp_path, **TOKENS, **WORKER_TOKEN, HISTORY_DATABASE_URI=f"sqlite:{place}")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"cannot write the history to {place}" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_certificate_that_cannot_be_used_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    paths = {"TLS_CERT_PATH": "cert.pem", "TLS_KEY_PATH": "cert.pem"}
+    for content in (None, "no certificate"):
+        if content:
+            (tmp_path / "cert.pem").write_text(content)
+        ended = run(tmp_path, **TOKENS, **WORKER_TOKEN, TLS_ENABLED="true", **paths)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "cannot use TLS_CERT_PATH" in ended.stderr
+        assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])

@@ -53,6 +53,7 @@ _WORTH_ANOTHER_TRY = (
     "TRANSIENT_ERROR",
     "WORKER_FAILED",
     "WORKER_LOST",
+    "WORKER_STOPPING",
 )
 _EXIT_CODES: Mapping[str, ExitCode] = {
     "BOT_NOT_FOUND": ExitCode.NOT_RUNNING,

@@ -13,6 +13,7 @@ from . import __version__
 from .clients import load_clients
 from .errors import SetupError
 from .settings import Settings, environment_names, load_settings
+from .worker_tokens import load_worker_tokens
 
 if TYPE_CHECKING:
     from .engine import BotRunnerEngine
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         clients = load_clients(settings)
+        worker_tokens = load_worker_tokens(settings.workers_config_path)
     except SetupError as exc:
         return _complain(exc, 2)
     try:
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .engine import BotRunnerEngine
 
         # Made outside of the event loop, in which Avtomatika would begin to write to the storage at once.
-        asyncio.run(serve(BotRunnerEngine(settings, clients)))
+        asyncio.run(serve(BotRunnerEngine(settings, clients, worker_tokens)))
     except SetupError as exc:
         return _complain(exc, 1)
     return 0

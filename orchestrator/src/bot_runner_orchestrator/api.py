@@ -9,6 +9,9 @@ from aiohttp.typedefs import Middleware
 from avtomatika.utils.json import json_response
 from orjson import loads
 
+from .clients import ClientDirectory
+from .legacy_api import legacy_api
+from .rates import client_rates
 from .storage import BotRunnerStorage
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -18,11 +21,15 @@ _SHOWN_OF_WORKERS = ("worker_id", "worker_type", "status", "reputation")
 _SHOWN_OF_SKILLS = ("name", "description", "version", "properties")
 
 
-def bot_runner_middlewares(storage: BotRunnerStorage, max_request_bytes: int) -> list[Middleware]:
+def bot_runner_middlewares(
+    storage: BotRunnerStorage, clients: ClientDirectory, blueprint: str, max_request_bytes: int
+) -> list[Middleware]:
     """The middlewares, outermost first.
 
     Args:
         storage: Where jobs are kept.
+        clients: Who may use the API.
+        blueprint: Name of the blueprint.
         max_request_bytes: Largest body; aiohttp's own limit, 1 MiB, is too small for archives.
     """
 
@@ -62,7 +69,15 @@ def bot_runner_middlewares(storage: BotRunnerStorage, max_request_bytes: int) ->
             return response
         return json_response([_worker_view(worker) for worker in await storage.live_workers()])
 
-    return [larger_bodies, finish_what_is_begun, closed_routes, job_progress, worker_list]
+    return [
+        larger_bodies,
+        finish_what_is_begun,
+        closed_routes,
+        legacy_api(blueprint),
+        client_rates(storage, clients),
+        job_progress,
+        worker_list,
+    ]
 
 
 def _job_id(request: web.Request) -> str | None:

@@ -5,15 +5,15 @@ client which the operator removes is gone after a restart, and no job, history o
 Avtomatika knows a client by :attr:`Client.identity` instead.
 """
 
-import tomllib
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr
 
 from .errors import SetupError
+from .operator_files import checked_table, read_tables
 from .settings import Settings
 
 
@@ -25,6 +25,7 @@ class Client(BaseModel):
         token: What it shows in ``X-Client-Token``.
         user_id: The user that it acts for where a request names none.
         may_act_for_others: Whether it may name another user (a front end with many users).
+        requests_per_minute: Requests that it may make in a minute, from all its addresses together.
         monthly_attempts: Requests that it may make until the next restart; ``None`` for no limit.
     """
 
@@ -34,6 +35,7 @@ class Client(BaseModel):
     token: SecretStr = Field(min_length=1)
     user_id: str = Field(min_length=1)
     may_act_for_others: bool = False
+    requests_per_minute: PositiveInt | None = None
     monthly_attempts: PositiveInt | None = None
 
     @property
@@ -107,19 +109,6 @@ def load_clients(settings: Settings) -> ClientDirectory:
 
 
 def _read_clients(path: Path) -> Iterator[Client]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8 text"
-        raise SetupError(f"CLIENTS_CONFIG_PATH: cannot read {path}: {reason}") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise SetupError(f"CLIENTS_CONFIG_PATH: {path} is no TOML: {exc}") from exc
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise SetupError(f"CLIENTS_CONFIG_PATH: {path}: {name!r} must be a table: [{name}]")
-        try:
-            yield TypeAdapter(Client).validate_python({"user_id": name, **table, "name": name})
-        except ValidationError as exc:
-            error = exc.errors(include_input=False)[0]
-            field = ".".join(str(part) for part in error["loc"])
-            raise SetupError(f"CLIENTS_CONFIG_PATH: {path}: [{name}] {field}: {error['msg']}") from exc
+    setting = "CLIENTS_CONFIG_PATH"
+    for name, table in read_tables(setting, path):
+        yield checked_table(setting, path, name, Client, {"user_id": name, **table, "name": name})

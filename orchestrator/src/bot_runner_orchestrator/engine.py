@@ -9,27 +9,39 @@ from typing import Any
 from aiohttp import web
 from avtomatika.config import Config
 from avtomatika.engine import OrchestratorEngine
-from redis.asyncio import Redis
+from avtomatika.history.noop import NoOpHistoryStorage
+from redis.asyncio import BlockingConnectionPool, Redis
 from rxon.constants import JOB_STATUS_FAILED
+from rxon.models import WorkerEventPayload
 from rxon.security import create_server_ssl_context
 
 from . import blueprint
 from .api import bot_runner_middlewares
 from .clients import ClientDirectory
 from .errors import SetupError
-from .history import RedactedHistory
+from .history import RedactedHistory, ensure_writable
 from .logs import configure_logging
 from .memory_storage import BotRunnerMemoryStorage
 from .outcomes import TaskOutcomes
+from .rates import typed_refusals
 from .redis_storage import BotRunnerRedisStorage
 from .settings import Settings
 from .storage import BotRunnerStorage
-from .workers import release_tasks_of_lost_workers
+from .webhook import EventSelection, EventWebhook, Signer, message_of
+from .worker_tokens import WorkerTokens
+from .workers import LostTasks
 
 logger = getLogger(__name__)
 
 _WATCH_SECONDS = 2
 _SHUTDOWN_SECONDS = 1.0
+_WEBHOOK_GRACE_SECONDS = 0.5
+_HISTORY_UPKEEP_SECONDS = 3600
+
+_REDIS_CONNECTIONS = 256
+"""Each worker that waits for a task holds one all the time; requests come on top."""
+
+_REDIS_CONNECTION_WAIT = 30.0
 
 
 class BotRunnerEngine(OrchestratorEngine):
@@ -38,51 +50,70 @@ class BotRunnerEngine(OrchestratorEngine):
     Args:
         settings: The orchestrator's settings.
         clients: Who may use the API.
+        worker_tokens: Workers with a token of their own.
     """
 
-    def __init__(self, settings: Settings, clients: ClientDirectory) -> None:
+    def __init__(
+        self, settings: Settings, clients: ClientDirectory, worker_tokens: WorkerTokens | None = None
+    ) -> None:
         self.settings = settings
-        self.bot_storage = make_storage(settings, clients)
+        self.bot_storage = make_storage(settings, clients, worker_tokens or WorkerTokens())
         configure_logging(settings)
         super().__init__(self.bot_storage, make_config(settings))
         # The engine has just set up logging its own way: everything, to stdout.
         self.log_manager.stop()
         configure_logging(settings)
+        # Outside of Avtomatika's rate limit, whose answers it explains, and inside of the compression.
+        self.app.middlewares.insert(
+            1, typed_refusals(self.bot_storage, settings.rate_limit_limit, settings.rate_limit_period)
+        )
         self.app.middlewares.extend(
-            bot_runner_middlewares(self.bot_storage, settings.max_request_mb * 1024 * 1024)
+            bot_runner_middlewares(
+                self.bot_storage, clients, blueprint.NAME, settings.max_request_mb * 1024 * 1024
+            )
         )
         self.middleware_chain.add(TaskOutcomes(blueprint.NAME))
         self.register_blueprint(blueprint.bot_runner_blueprint(self.bot_storage, settings))
-        self._lost_workers_watch: asyncio.Task[None] | None = None
+        self._upkeep: list[asyncio.Task[None]] = []
+        self._ended = False
+        self._webhook = make_webhook(settings)
+        self._event_selection = EventSelection.parse(settings.events_webhook_types)
+        self.on_worker_event.append(self._send_on)
         self._heartbeats: deque[str] = deque(maxlen=1000)
 
     async def start(self) -> None:
         """Start serving.
 
         Raises:
-            SetupError: The address cannot be used, or the storage cannot be reached.
+            SetupError: The address, certificate, storage or history cannot be used.
         """
+        tls = self._tls_context()
         if not await self.bot_storage.ping():
             where = f"{self.settings.redis_host}:{self.settings.redis_port}"
             raise SetupError(f"cannot use Redis at {where}: it does not answer, or refuses REDIS_PASSWORD")
+        ensure_writable(self.config.HISTORY_DATABASE_URI)
         self.setup()
         self.runner = web.AppRunner(
             self.app, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS, access_log=None
         )
         await self.runner.setup()
-        self.site = web.TCPSite(
-            self.runner, self.settings.api_host, self.settings.api_port, ssl_context=self._tls_context()
-        )
+        self.site = web.TCPSite(self.runner, self.settings.api_host, self.settings.api_port, ssl_context=tls)
         try:
             await self.site.start()
         except OSError as exc:
             await self.stop()
             address = f"{self.settings.api_host}:{self.settings.api_port}"
             raise SetupError(f"cannot listen on {address}: {_reason(exc)}") from exc
-        self._lost_workers_watch = asyncio.create_task(self._watch_for_lost_workers())
+        self._upkeep = [
+            asyncio.create_task(self._watch_for_lost_workers()),
+            asyncio.create_task(self._forget_old_history()),
+        ]
 
     async def stop(self) -> None:
-        """Stop serving, within about a second."""
+        """Stop serving, within about a second. May be called more than once."""
+        if self._ended:
+            return
+        self._ended = True
         await super().stop()  # type: ignore[no-untyped-call]
 
     @property
@@ -92,9 +123,11 @@ class BotRunnerEngine(OrchestratorEngine):
 
     async def on_shutdown(self, app: web.Application) -> None:
         """End without waiting for anybody's long poll."""
-        if self._lost_workers_watch:
-            self._lost_workers_watch.cancel()
+        for task in self._upkeep:
+            task.cancel()
         await self.bot_storage.close_polls()
+        if self._webhook:
+            await self._webhook.close(_WEBHOOK_GRACE_SECONDS)
         await super().on_shutdown(app)
         if isinstance(self.bot_storage, BotRunnerRedisStorage):
             await self.bot_storage.aclose()
@@ -105,7 +138,13 @@ class BotRunnerEngine(OrchestratorEngine):
         A heartbeat of a worker that is not registered (this process was restarted) is answered with 404,
         which makes the SDK register again; Avtomatika itself would say ``ok`` for ever. A heartbeat that the
         SDK sends twice within a second is no replay attack, as Avtomatika would have it, and has no effect.
+
+        No short-lived tokens are issued: the SDK asks for one as soon as it has a CA to trust, and then signs
+        its messages with it, which Avtomatika goes on checking with the worker's first token.
         """
+        if message_type in ("sts_token", "sts_refresh"):
+            logger.info("Worker %s asked for a short-lived token.", context.get("worker_id_hint"))
+            raise web.HTTPNotFound(text="short-lived tokens are not issued here")
         if message_type == "heartbeat" and self._is_repeated(payload):
             return {"status": "ok"}
         answer = await super().handle_rxon_message(message_type, payload, context)
@@ -144,25 +183,46 @@ class BotRunnerEngine(OrchestratorEngine):
 
     async def _setup_history_storage(self) -> None:
         await super()._setup_history_storage()
-        self.history_storage = RedactedHistory(self.history_storage)
+        if self.config.HISTORY_DATABASE_URI and isinstance(self.history_storage, NoOpHistoryStorage):
+            raise SetupError("cannot use the history at HISTORY_DATABASE_URI: the log says why")
+        self.history_storage = self._redacted_history = RedactedHistory(self.history_storage)
+
+    async def _send_on(self, worker_id: str, event: WorkerEventPayload) -> None:
+        # Avtomatika has checked the worker's signature and keeps the event in the history.
+        if self._webhook and self._event_selection.has(event.event_type, event.payload):
+            self._webhook.offer(
+                message_of(worker_id, event.event_id, event.event_type, event.payload, event.timestamp)
+            )
+
+    async def _forget_old_history(self) -> None:
+        while True:
+            try:
+                await self._redacted_history.forget_before(self.settings.history_retention_days)
+            except Exception:  # a database that is busy for a moment must not end the upkeep
+                logger.exception("Old entries of the history were not removed.")
+            await asyncio.sleep(_HISTORY_UPKEEP_SECONDS)
 
     async def _watch_for_lost_workers(self) -> None:
+        lost_tasks = LostTasks(self.bot_storage, blueprint.NAME, self.settings.worker_ttl_seconds)
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             try:
-                await release_tasks_of_lost_workers(self.bot_storage, blueprint.NAME)
+                await lost_tasks.release()
             except Exception:  # a storage that is down for a moment must not end the watch
                 logger.exception("Looking for lost workers failed.")
 
     def _tls_context(self) -> Any:
         if not self.config.TLS_ENABLED:
             return None
-        return create_server_ssl_context(
-            cert_path=self.config.TLS_CERT_PATH,
-            key_path=self.config.TLS_KEY_PATH,
-            ca_path=self.config.TLS_CA_PATH,
-            require_client_cert=self.config.TLS_REQUIRE_CLIENT_CERT,
-        )
+        try:
+            return create_server_ssl_context(
+                cert_path=self.config.TLS_CERT_PATH,
+                key_path=self.config.TLS_KEY_PATH,
+                ca_path=self.config.TLS_CA_PATH,
+                require_client_cert=self.config.TLS_REQUIRE_CLIENT_CERT,
+            )
+        except OSError as exc:  # ssl's own errors among them
+            raise SetupError(f"cannot use TLS_CERT_PATH, TLS_KEY_PATH or TLS_CA_PATH: {exc}") from exc
 
 
 def _reason(error: OSError) -> str:
@@ -170,20 +230,38 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
 
 
-def make_storage(settings: Settings, clients: ClientDirectory) -> BotRunnerStorage:
+def make_webhook(settings: Settings) -> EventWebhook | None:
+    """The webhook that the settings ask for; nothing is connected yet."""
+    if settings.events_webhook_url is None or settings.events_webhook_secret is None:
+        return None
+    signer = Signer(settings.events_webhook_secret.get_secret_value())
+    return EventWebhook(settings.events_webhook_url.get_secret_value(), signer)
+
+
+def make_storage(
+    settings: Settings, clients: ClientDirectory, worker_tokens: WorkerTokens
+) -> BotRunnerStorage:
     """The storage that the settings ask for; nothing is connected yet."""
     common: dict[str, Any] = {
         "clients": clients,
+        "worker_tokens": worker_tokens,
         "blueprint": blueprint.NAME,
         "retention_seconds": settings.job_retention_hours * 3600,
     }
     if settings.storage_kind == "memory":
         return BotRunnerMemoryStorage(**common)
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    client = Redis(
-        host=settings.redis_host or "", port=settings.redis_port, db=settings.redis_db, password=password
+    # Requests wait for a connection; Redis's own pool would turn away those that come in a burst.
+    pool = BlockingConnectionPool(
+        max_connections=_REDIS_CONNECTIONS,
+        socket_timeout=None,  # some commands wait for longer than the default
+        timeout=_REDIS_CONNECTION_WAIT,
+        host=settings.redis_host or "",
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=password,
     )
-    return BotRunnerRedisStorage(client, **common)
+    return BotRunnerRedisStorage(Redis.from_pool(pool), **common)
 
 
 def make_config(settings: Settings) -> Config:
@@ -202,8 +280,20 @@ def make_config(settings: Settings) -> Config:
         # Clients come from our own directory; an empty token turns Avtomatika's way of accepting one off.
         "CLIENT_TOKEN": "",
         "CLIENTS_CONFIG_PATH": "",
-        "GLOBAL_WORKER_TOKEN": settings.global_worker_token.get_secret_value(),
-        "HISTORY_DATABASE_URI": settings.history_database_uri,
+        # Nor do workers' tokens; an empty one that all share is never accepted.
+        "WORKERS_CONFIG_PATH": "",
+        "REDIS_ENCRYPTION_KEY": None,
+        "GLOBAL_WORKER_TOKEN": (
+            settings.global_worker_token.get_secret_value() if settings.global_worker_token else ""
+        ),
+        "TLS_ENABLED": settings.tls_enabled,
+        "TLS_CERT_PATH": str(settings.tls_cert_path or ""),
+        "TLS_KEY_PATH": str(settings.tls_key_path or ""),
+        "TLS_CA_PATH": str(settings.tls_ca_path or ""),
+        "TLS_REQUIRE_CLIENT_CERT": settings.tls_require_client_cert,
+        "HISTORY_DATABASE_URI": ""
+        if settings.history_database_uri == "none"
+        else settings.history_database_uri,
         "LOG_LEVEL": settings.log_level,
         "CLIENT_API_PREFIX": "api",
         "ENABLE_CLIENT_API": True,

@@ -1,15 +1,47 @@
 """Avtomatika's history without secrets, and without blaming workers for their users' mistakes."""
 
 import asyncio
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
+from logging import getLogger
+from time import time
 from typing import Any
+from urllib.parse import urlparse
 
 from avtomatika.history.base import HistoryStorageBase
+from avtomatika.history.sqlite import SQLiteHistoryStorage
 from rxon.constants import JOB_STATUS_FAILED, JOB_STATUS_FINISHED
 
+from .errors import SetupError
 from .redaction import redact
 
+logger = getLogger(__name__)
+
 _FLUSH_SECONDS = 1.0
+_TABLES = ("job_history", "worker_history")
+_SECONDS_OF_A_DAY = 86400
+
+
+def ensure_writable(uri: str) -> None:
+    """Try whether the history can be written; Avtomatika itself would go on without one.
+
+    Args:
+        uri: Of SQLite; others are tried when they are opened.
+
+    Raises:
+        SetupError: It cannot.
+    """
+    if not uri.startswith("sqlite:"):
+        return
+    path = urlparse(uri).path
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+    except sqlite3.Error as exc:
+        raise SetupError(
+            f"cannot write the history to {path}: {exc}; set HISTORY_DATABASE_URI to another place or none"
+        ) from exc
 
 
 class RedactedHistory(HistoryStorageBase):
@@ -37,6 +69,18 @@ class RedactedHistory(HistoryStorageBase):
             await asyncio.wait_for(self._inner._queue.join(), _FLUSH_SECONDS)
         await self._inner.close()
 
+    async def forget_before(self, days: int) -> None:
+        """Remove what is older, if the history is in SQLite."""
+        connection = self._inner._conn if isinstance(self._inner, SQLiteHistoryStorage) else None
+        if connection is None:
+            return
+        for table in _TABLES:
+            await connection.execute(
+                f"DELETE FROM {table} WHERE timestamp < ?",  # noqa: S608 - one of the two names above
+                (time() - days * _SECONDS_OF_A_DAY,),
+            )
+        await connection.commit()
+
     async def log_job_event(self, event_data: dict[str, Any]) -> None:
         """Queue a redacted copy of the event (the original still changes before it is written)."""
         snapshot = dict(event_data.get("context_snapshot") or {})
@@ -52,7 +96,9 @@ class RedactedHistory(HistoryStorageBase):
         await self._inner.log_job_event(event | {"context_snapshot": redact(snapshot)})
 
     async def log_worker_event(self, event_data: dict[str, Any]) -> None:
-        """Queue a redacted copy of the event."""
+        """Queue a redacted copy of the event; heartbeats are left out, which come all the time."""
+        if event_data.get("event_type") == "status_update":
+            return
         snapshot = redact(event_data.get("worker_info_snapshot"))
         await self._inner.log_worker_event(event_data | {"worker_info_snapshot": snapshot})
 
@@ -73,13 +119,11 @@ class RedactedHistory(HistoryStorageBase):
     async def get_worker_history(self, worker_id: str, since_days: int) -> list[dict[str, Any]]:
         """The worker's events; Avtomatika computes its reputation from them.
 
-        Refused requests and outages of the Engine are left out: they say nothing about the worker.
+        Refused requests, outages of the Engine and tasks that took too long are left out: they say nothing
+        about the worker, and one user's requests must not shut out a worker that serves all.
         """
-        return [
-            event
-            for event in await self._inner.get_worker_history(worker_id, since_days)
-            if _result_status(event) not in ("rejected", "unavailable")
-        ]
+        events = await self._inner.get_worker_history(worker_id, since_days)
+        return [event for event in events if not _is_no_fault_of_the_worker(event)]
 
     async def _persist_job_event(self, event_data: dict[str, Any]) -> None:
         await self._inner._persist_job_event(event_data)
@@ -88,7 +132,10 @@ class RedactedHistory(HistoryStorageBase):
         await self._inner._persist_worker_event(event_data)
 
 
-def _result_status(event: dict[str, Any]) -> Any:
+def _is_no_fault_of_the_worker(event: dict[str, Any]) -> bool:
     snapshot = event.get("context_snapshot")
-    result = snapshot.get("result") if isinstance(snapshot, dict) else None
-    return result.get("status") if isinstance(result, dict) else None
+    if not isinstance(snapshot, dict):
+        return False
+    result = snapshot.get("result")
+    status = result.get("status") if isinstance(result, dict) else None
+    return snapshot.get("error") == "timeout" or status in ("rejected", "unavailable")

@@ -55,6 +55,15 @@ class BotRunnerMemoryStorage(BotRunnerStorage, _IsolatedMemoryStorage):
         super().__init__(**kwargs)
         self._over: deque[tuple[float, str]] = deque()
 
+    async def increment_key_with_ttl(self, key: str, ttl: int) -> int:
+        async with self._lock:
+            now = monotonic()
+            if self._generic_key_ttls.get(key, 0) <= now:
+                self._generic_keys[key] = 0
+                self._generic_key_ttls[key] = now + ttl
+            self._generic_keys[key] += 1
+            return int(self._generic_keys[key])
+
     async def watched_jobs(self) -> list[str]:
         return list(self._watched_jobs)
 

@@ -13,7 +13,18 @@ _SAFE_PARAMS = frozenset(
 _HOLDS_PARAMS = frozenset({"initial_data", "params"})
 _SECRET_NAME = re.compile(r"token|passw|secret|auth|cookie|signature|credential|api_?key", re.IGNORECASE)
 _CONTENT = frozenset(
-    {"env_vars", "code", "files", "archive", "logs", "sig", "tracing_context", "trace_context"}
+    {
+        "env_vars",
+        "code",
+        "files",
+        "archive",
+        "logs",
+        "log",
+        "last_lines",
+        "sig",
+        "tracing_context",
+        "trace_context",
+    }
 )
 
 
@@ -34,7 +45,8 @@ def redact(value: Any) -> Any:
     """A copy of JSON-like data without secrets, at any depth.
 
     Kept: who, which bot, which action, and how it went. Gone: values of environment variables, code, files,
-    archives, bot logs, headers, anything named like a secret, and params that the orchestrator does not know.
+    archives, logs of bots and builds, headers, anything named like a secret, and params that the orchestrator
+    does not know.
     """
     if isinstance(value, Mapping):
         return {str(key): _redact_item(str(key), item) for key, item in value.items()}

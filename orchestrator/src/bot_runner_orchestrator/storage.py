@@ -2,14 +2,15 @@
 
 :class:`BotRunnerStorage` is the choke point that every job passes on its way into a store: it seals jobs
 that are over (:mod:`.sealing`) and lets nothing change them afterwards. It also answers who a client is
-(:mod:`.clients`), gives tasks to busy workers where none is idle, and ends long polls at shutdown.
+(:mod:`.clients`) and what a worker must show (:mod:`.worker_tokens`), gives tasks to busy workers where none
+is idle, and ends long polls at shutdown.
 """
 
 # The calls to super() reach the storage behind the mixin, not the abstract base that mypy sees.
 # mypy: disable-error-code="safe-super"
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from time import monotonic
 from typing import Any
@@ -20,6 +21,22 @@ from .admission import admit
 from .clients import ClientDirectory
 from .offers import takes_tasks
 from .sealing import is_final, seal
+from .worker_tokens import WorkerTokens
+
+PICKED_UP = "picked_up"
+"""In a job: the task that a worker fetched last, and which process of that worker."""
+
+RELEASED = "released_tasks"
+"""In a job: ids of its tasks that were given out again, and may still be in a worker's queue."""
+
+
+def instance_of(worker: Mapping[str, Any]) -> str:
+    """Which process of a worker this is; a worker that is killed and started again has the same id.
+
+    Args:
+        worker: Its registration; empty text if it does not say.
+    """
+    return str(((worker.get("capabilities") or {}).get("extra") or {}).get("instance") or "")
 
 
 class BotRunnerStorage(StorageBackend):
@@ -27,15 +44,23 @@ class BotRunnerStorage(StorageBackend):
 
     Args:
         clients: Who may use the API.
+        worker_tokens: Workers with a token of their own.
         blueprint: Whose jobs are sealed.
         retention_seconds: How long a job that is over can be read.
     """
 
     def __init__(
-        self, *args: Any, clients: ClientDirectory, blueprint: str, retention_seconds: float, **kwargs: Any
+        self,
+        *args: Any,
+        clients: ClientDirectory,
+        worker_tokens: WorkerTokens,
+        blueprint: str,
+        retention_seconds: float,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._clients = clients
+        self._tokens_of_workers = worker_tokens
         self._limited = {
             client.identity: client.monthly_attempts for client in clients if client.monthly_attempts
         }
@@ -48,6 +73,14 @@ class BotRunnerStorage(StorageBackend):
 
     async def watched_jobs(self) -> list[str]:
         """Ids of the jobs that have a deadline, which are those that wait for a worker."""
+        raise NotImplementedError
+
+    async def increment_key_with_ttl(self, key: str, ttl: int) -> int:
+        """Count within a period of ``ttl`` seconds that begins with the first count.
+
+        Avtomatika begins it anew with each count: whoever is never silent for a whole period, as a worker
+        with its heartbeats, would reach any rate limit one day and then be shut out for good.
+        """
         raise NotImplementedError
 
     async def _next_task(self, worker_id: str, timeout_seconds: float) -> dict[str, Any] | None:
@@ -122,6 +155,14 @@ class BotRunnerStorage(StorageBackend):
 
     # Workers.
 
+    async def find_worker_token(self, worker_id: str) -> str | None:
+        """The worker's own token; without one, it shows the token that all share."""
+        return self._tokens_of_workers.find(worker_id)
+
+    async def verify_worker_access_token(self, _token: str) -> str | None:
+        """No short-lived token is valid: none is issued, see the engine."""
+        return None
+
     async def live_workers(self) -> list[dict[str, Any]]:
         """The registrations of all workers whose heartbeat has not run out."""
         return await self.get_workers(await self.get_active_worker_ids())
@@ -135,9 +176,9 @@ class BotRunnerStorage(StorageBackend):
     async def dequeue_task_for_worker(self, worker_id: str, timeout: int) -> dict[str, Any] | None:  # noqa: ASYNC109
         """The next task from the worker's own queue; ``None`` when the time is up or the process ends.
 
-        Tasks of jobs that are over are dropped. Nothing is taken from other workers' queues: those workers
-        were chosen for the modes that they offer. What waits in the queue of a worker that is gone is given
-        out again by :func:`~.workers.release_tasks_of_lost_workers`.
+        Tasks of jobs that are over, or that were given out again, are dropped. Nothing is taken from other
+        workers' queues: those workers were chosen for the modes that they offer. What waits in the queue of a
+        worker that is gone is given out again by :class:`~.workers.LostTasks`.
         """
         poll = asyncio.current_task()
         assert poll is not None
@@ -146,7 +187,7 @@ class BotRunnerStorage(StorageBackend):
         try:
             while not self._closing and (remaining := deadline - monotonic()) > 0:
                 task = await self._next_task(worker_id, remaining)
-                if task is None or not is_final(await self.get_job_state(task["job_id"]) or {}):
+                if task is None or await self._note_pick_up(task, worker_id):
                     return task
                 await self.decrement_worker_load(worker_id)
         except asyncio.CancelledError:
@@ -155,6 +196,22 @@ class BotRunnerStorage(StorageBackend):
         finally:
             self._polls.discard(poll)
         return None
+
+    async def _note_pick_up(self, task: dict[str, Any], worker_id: str) -> bool:
+        """Note which process of the worker gets the task; ``False`` if nobody waits for it any more."""
+        if not await self.get_job_state(task["job_id"]):
+            return False
+        instance = instance_of(await self.get_worker_info(worker_id) or {})
+        wanted = False
+
+        def note(state: dict[str, Any]) -> dict[str, Any]:
+            # Not called for a job that is over.
+            nonlocal wanted
+            wanted = task["task_id"] not in (state.get(RELEASED) or [])
+            return state | {PICKED_UP: {"task": task["task_id"], "instance": instance}} if wanted else state
+
+        await self.update_job_state_atomic(task["job_id"], note)
+        return wanted
 
     async def close_polls(self) -> None:
         """Answer all waiting workers that there is nothing for them, now and from now on."""

@@ -1,7 +1,7 @@
 """Finding workers for a task, and the tasks of workers that are gone."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from time import monotonic
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from rxon.constants import JOB_STATUS_RUNNING, JOB_STATUS_WAITING_FOR_WORKER
 
 from .errors import Code, RequestRefused, job_error
-from .offers import check_offered, takes_tasks
-from .storage import BotRunnerStorage
+from .offers import check_offered, skill_of, takes_tasks
+from .storage import PICKED_UP, RELEASED, BotRunnerStorage, instance_of
 
 logger = getLogger(__name__)
 
@@ -32,43 +32,99 @@ async def wait_for_taker(
         RequestRefused: ``NO_WORKER_AVAILABLE``, or at once what :func:`~.offers.check_offered` says.
     """
     deadline = monotonic() + wait_seconds
-    while not (takers := [w for w in await storage.live_workers() if takes_tasks(w, task)]):
+    while True:
+        live = await storage.live_workers()
+        if takers := [worker for worker in live if takes_tasks(worker, task)]:
+            break
         if monotonic() >= deadline:
-            raise RequestRefused(
-                job_error(
-                    Code.NO_WORKER_AVAILABLE,
-                    f"No worker for {task} is connected (waited {wait_seconds:g} s).",
-                    hint="Start a bot-runner-worker with this orchestrator's URL and token, and try again.",
-                    stage="dispatch",
-                )
-            )
+            raise RequestRefused(_no_taker(task, live, wait_seconds))
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     check_offered(task, params, takers)
 
 
-async def release_tasks_of_lost_workers(storage: BotRunnerStorage, blueprint: str) -> int:
-    """Send jobs whose worker has gone to the blueprint's ``retry`` state.
+def _no_taker(task: str, live: Sequence[Mapping[str, Any]], waited: float) -> dict[str, Any]:
+    statuses = sorted({str(worker.get("status")) for worker in live if skill_of(worker, task)})
+    if "not_ready" in statuses:
+        return job_error(
+            Code.NO_WORKER_AVAILABLE,
+            f"No worker is ready: its Docker Engine does not answer (waited {waited:g} s).",
+            hint="Bots that run go on running. Try again in a minute; the operator finds out more with "
+            "bot-runner-worker doctor.",
+            details={"workers": statuses},
+            stage="dispatch",
+        )
+    return job_error(
+        Code.NO_WORKER_AVAILABLE,
+        f"No worker for {task} is connected (waited {waited:g} s).",
+        hint="Start a bot-runner-worker with this orchestrator's URL and token, and try again.",
+        stage="dispatch",
+    )
+
+
+class LostTasks:
+    """Gives out again what the worker that was to do it never will: sends the job to the ``retry`` state.
 
     Every task may be done twice (a start that finds its bot running says so), so a worker that was only cut
     off for a while does no harm; its late result is ignored.
 
-    Returns:
-        How many jobs were released.
+    Args:
+        storage: Where jobs and workers are.
+        blueprint: Whose jobs are looked after.
+        patience: Seconds after which a silent worker is gone. After a start of this process, or a failure of
+            the storage, all workers get that long to say that they are there.
     """
-    released = 0
-    live: set[Any] | None = None
-    for job_id in await storage.watched_jobs():
-        state = await storage.get_job_state(job_id)
-        if not state or not _is_waiting(state, blueprint):
-            continue
-        if live is None:
-            live = {worker.get("worker_id") for worker in await storage.live_workers()}
-        if state["task_worker_id"] in live:
-            continue
-        if await _release(storage, job_id, state["task_worker_id"], blueprint):
-            released += 1
-            logger.warning("Worker %s is gone; job %s is given out again.", state["task_worker_id"], job_id)
-    return released
+
+    def __init__(self, storage: BotRunnerStorage, blueprint: str, patience: float) -> None:
+        self._storage = storage
+        self._blueprint = blueprint
+        self._patience = patience
+        self._known_from = monotonic() + patience
+        self._denied_since: dict[str, float] = {}
+
+    async def release(self) -> int:
+        """Look once; returns how many jobs were released."""
+        try:
+            return await self._look()
+        except Exception:
+            self._known_from = monotonic() + self._patience
+            raise
+
+    async def _look(self) -> int:
+        released = 0
+        workers: dict[Any, Mapping[str, Any]] | None = None
+        denied_before, self._denied_since = self._denied_since, {}
+        for job_id in await self._storage.watched_jobs():
+            state = await self._storage.get_job_state(job_id)
+            if not state or not _is_waiting(state, self._blueprint):
+                continue
+            if workers is None:
+                workers = {worker.get("worker_id"): worker for worker in await self._storage.live_workers()}
+            worker_id, task_id = state["task_worker_id"], str(state.get("current_task_id"))
+            lost = self._is_lost(state, workers.get(worker_id))
+            if lost is None:
+                since = self._denied_since[task_id] = denied_before.get(task_id, monotonic())
+                lost = monotonic() - since > self._patience
+            if lost and await _release(self._storage, job_id, worker_id, self._blueprint):
+                released += 1
+                logger.warning("Worker %s is not at its task; job %s is given out again.", worker_id, job_id)
+        return released
+
+    def _is_lost(self, state: Mapping[str, Any], worker: Mapping[str, Any] | None) -> bool | None:
+        """Whether the job's task is lost; ``None`` if its worker says now that it is not at it."""
+        if worker is None:
+            return monotonic() > self._known_from
+        if worker.get("status") == "offline":
+            return True
+        task_id = state.get("current_task_id")
+        taken = state.get(PICKED_UP) or {}
+        if taken.get("task") != task_id:
+            # It waits in the worker's queue, from which a worker that is not ready takes nothing.
+            return not takes_tasks(worker, str((state.get("current_task_info") or {}).get("type")))
+        if taken.get("instance") != instance_of(worker):
+            return True
+        current = worker.get("current_tasks")
+        # The list may be older than the task, and does not hold one whose result is on its way.
+        return None if isinstance(current, list) and task_id not in current else False
 
 
 async def _release(storage: BotRunnerStorage, job_id: str, worker_id: str, blueprint: str) -> bool:
@@ -88,6 +144,7 @@ async def _release(storage: BotRunnerStorage, job_id: str, worker_id: str, bluep
             }
             # The old task id is void, so that a late result of the lost worker is recognised as stale.
             state |= {
+                RELEASED: [*(state.get(RELEASED) or []), state.get("current_task_id")],
                 "status": JOB_STATUS_RUNNING,
                 "current_state": "retry",
                 "current_task_id": f"released:{state.get('current_task_id')}",

@@ -1,0 +1,31 @@
+"""What of a request becomes part of the job that is stored."""
+
+from typing import Any
+
+from bot_runner_orchestrator.admission import UNSUPPORTED, admit
+
+
+def job(**fields: Any) -> dict[str, Any]:
+    return {"blueprint_name": "bot_runner", "status": "pending", "state_history": {}, **fields}
+
+
+def test_headers_of_the_request_are_not_kept_but_those_of_tracing() -> None:
+    headers = {"X-Client-Token": "SENTINEL", "Cookie": "SENTINEL", "Traceparent": "00-1-2-01"}
+    state = job(tracing_context=headers)
+    admit(state, "bot_runner")
+    assert state["tracing_context"] == {"Traceparent": "00-1-2-01"}
+
+
+def test_fields_that_are_not_supported_are_taken_out_and_named() -> None:
+    state = job(webhook_url="http://127.0.0.1/", policy={"a": 1}, metadata=None)
+    admit(state, "bot_runner")
+    assert (state["webhook_url"], state["policy"], state["metadata"]) == (None, None, {})
+    assert state["state_history"] == {UNSUPPORTED: ["policy", "webhook_url"]}
+
+
+def test_other_jobs_are_left_alone() -> None:
+    headers = {"X-Client-Token": "token"}
+    for other in (job(blueprint_name="other"), job(status="running")):
+        state = other | {"tracing_context": headers}
+        admit(state, "bot_runner")
+        assert state["tracing_context"] == headers

@@ -1,0 +1,66 @@
+"""The history: in SQLite unless the operator says otherwise, and never longer than asked for."""
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from bot_runner_orchestrator.settings import Settings
+
+START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
+
+
+def rows(history: Path, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(history) as database:
+        return database.execute(query).fetchall()
+
+
+async def test_it_is_kept_in_the_working_folder_by_default(
+    make_orchestrator, make_worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    default = Settings.model_fields["history_database_uri"].default
+    orchestrator = await make_orchestrator(history_database_uri=default)
+    await make_worker(orchestrator)
+    await orchestrator.run(START)
+    await orchestrator.engine.stop()
+    kept = rows(tmp_path / "bot-runner-history.sqlite", "SELECT event_type FROM job_history")
+    assert ("job_completed",) in kept
+
+
+async def test_heartbeats_do_not_fill_it(make_orchestrator, make_worker, tmp_path: Path) -> None:
+    history = tmp_path / "history.sqlite"
+    orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}")
+    worker = await make_worker(orchestrator, go=False)
+    for _ in range(3):
+        assert (await worker.heartbeat())[0] == 200
+    await orchestrator.engine.stop()
+    assert rows(history, "SELECT event_type FROM worker_history") == [("registered",)]
+
+
+async def test_what_is_too_old_is_forgotten(make_orchestrator, make_worker, tmp_path: Path) -> None:
+    history = tmp_path / "history.sqlite"
+    settings = {"history_database_uri": f"sqlite:{history}", "history_retention_days": 7}
+    first = await make_orchestrator(**settings)
+    await make_worker(first)
+    await first.run(START)
+    await first.engine.stop()
+    with sqlite3.connect(history) as database:
+        for table, kind, days in (
+            ("job_history", "job_created", 8),
+            ("job_history", "job_completed", 6),
+            ("worker_history", "registered", 8),
+        ):
+            moment = time.time() - days * 86400
+            database.execute(f"UPDATE {table} SET timestamp = ? WHERE event_type = ?", (moment, kind))
+    await make_orchestrator(**settings)
+    for _ in range(1500):
+        if not rows(history, "SELECT * FROM worker_history"):
+            break
+        await asyncio.sleep(0.02)
+    kept = rows(history, "SELECT event_type FROM job_history")
+    assert ("job_created",) not in kept
+    assert ("job_completed",) in kept
+    assert rows(history, "SELECT * FROM worker_history") == []
