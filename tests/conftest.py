@@ -9,6 +9,8 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
+from bot_runner_worker.engine import Engine, volumes
+from bot_runner_worker.identity import KIND, NAMESPACE, PRESENCE_ROLE, ROLE
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Outcome
@@ -47,8 +49,11 @@ class RunnerUnderTest:
         return await self.leftovers("containers/json")
 
     async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
-        """Names of what carries this namespace: containers, images and networks, shared ones aside."""
-        found = []
+        """Names of what carries this namespace: containers, images and networks, shared ones aside.
+
+        If not asked for certain kinds, also volumes: see :meth:`claims`.
+        """
+        found = [] if kinds else await self.claims()
         for kind in kinds or ("containers/json", "images/json", "networks"):
             namespace = f"io.avtomatika.bot-runner.namespace={self.settings.runner_namespace}"
             params = {"all": True, "filters": {"label": [namespace]}}
@@ -58,6 +63,18 @@ class RunnerUnderTest:
                 if name not in (network, f"{network}-build"):
                     found.append(f"{kind.split('/')[0]}: {name}")
         return found
+
+    async def claims(self) -> list[str]:
+        """The claims on this namespace's bots, as soon as those that were given back are gone."""
+        await self.runner.coordination.settled()
+        return await claim_volumes(self.engine, self.settings.runner_namespace)
+
+
+async def claim_volumes(engine: Engine, namespace: str) -> list[str]:
+    """Kinds and names of the volumes of a namespace, presences and the supervisor's claim aside."""
+    found = await volumes.list_by_labels(engine, {NAMESPACE: namespace})
+    kinds = {name: labels.get(KIND, labels.get(ROLE)) for name, labels in found.items()}
+    return [f"{kind}: {name}" for name, kind in kinds.items() if kind not in (PRESENCE_ROLE, "supervisor")]
 
 
 MakeRunner = Callable[..., Awaitable[RunnerUnderTest]]

@@ -19,6 +19,9 @@ from bot_runner_worker.quantities import Size
 
 MIB = 1024 * 1024
 
+NO_TOKEN = "unused"  # noqa: S105 (no secret)
+"""Stands for ``WORKER_TOKEN`` in commands that do not need one."""
+
 PUBLIC_REGISTRIES = (
     "docker.io", "ghcr.io", "quay.io", "registry.gitlab.com", "public.ecr.aws", "mcr.microsoft.com",
     "gcr.io", "*.gcr.io", "*.pkg.dev", "*.azurecr.io", "*.dkr.ecr.*.amazonaws.com", "cr.yandex",
@@ -41,7 +44,8 @@ class Settings(BaseSettings):
     worker_id: str = Field(
         default_factory=lambda: f"bot-runner-{uuid4().hex[:12]}",
         pattern=r"^[A-Za-z0-9_.-]{1,128}$",
-        description="Unique id of this worker",
+        description="Unique id of this worker; one that starts under the id of another takes that one for "
+        "dead",
     )
     worker_type: str = Field(
         "bot-runner", pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="Type that the worker registers with"
@@ -90,7 +94,32 @@ class Settings(BaseSettings):
     container_log_limit: Size = Field(
         10 * MIB, ge=MIB, description="Log that is kept of a bot, in two halves that rotate"
     )
+    container_disk_limit: Size = Field(
+        1024 * MIB, ge=MIB, description="What a bot may write to its disk; one that writes more is stopped"
+    )
+    container_log_rate_limit: Size = Field(
+        MIB, ge=1024, description="Log in a second; a bot that keeps printing more for some time is stopped"
+    )
     stop_grace_seconds: int = Field(10, ge=0, le=300, description="Time from SIGTERM to SIGKILL")
+    crash_limit: int = Field(
+        5, ge=1, le=1000, description="A bot that fails this often within CRASH_WINDOW_SECONDS is given up"
+    )
+    crash_window_seconds: int = Field(
+        600, ge=1, le=86_400, description="Time within which a bot's failures are counted"
+    )
+    expiry_warning_minutes: int = Field(
+        60,
+        ge=0,
+        le=24 * 60,
+        description="An event warns this long before a bot's time is over, if that is half of it at most; "
+        "0: none",
+    )
+    container_runtime: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$",
+        description="OCI runtime for bots that the Engine knows by this name, such as runsc (gVisor); "
+        "by default, the Engine's own",
+    )
     retention_hours: float = Field(
         24, ge=0, description="Stopped, crashed and expired bots stay readable for this long"
     )
@@ -159,6 +188,15 @@ class Settings(BaseSettings):
     min_free_disk: Size = Field(
         1024 * MIB, ge=0, description="Room on the Engine's disk below which nothing is built or pulled"
     )
+    image_cache_size: Size = Field(
+        10 * 1024 * MIB,
+        ge=0,
+        description="What images may take that no bot is made of, besides the operator's own; those used "
+        "least recently go first",
+    )
+    image_max_age_hours: float = Field(
+        168, ge=0, description="Images that no bot is made of are kept for this long after their last use"
+    )
     pull_timeout_seconds: int = Field(
         600, ge=1, le=86_400, description="Pulling an image is given up after that long"
     )
@@ -167,6 +205,23 @@ class Settings(BaseSettings):
     )
     plugins_strict: bool = Field(
         False, description="Refuse to start when a plugin cannot be loaded, instead of leaving it out"
+    )
+    health_address: str = Field(
+        "127.0.0.1:9180",
+        pattern=r"^(off|(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$",
+        description="Where /health, /ready and /metrics are served; off: nowhere",
+    )
+    isolation_probe: Literal["on", "off"] = Field(
+        "on",
+        description="Whether the worker tries, from a throwaway container, what bots reach: at its start, "
+        "when the Engine is back, and each hour",
+    )
+    drain_seconds: int = Field(
+        30,
+        ge=0,
+        le=86_400,
+        description="Time that tasks get to end after SIGTERM; then they are handed back. Whoever stops the "
+        "worker has to wait 15 seconds longer before SIGKILL",
     )
     log_level: str = Field(
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe messages to log"
@@ -241,7 +296,7 @@ class Settings(BaseSettings):
         try:
             return cls.load()
         except SettingsError:
-            return cls.load(worker_token=SecretStr("unused"))
+            return cls.load(worker_token=SecretStr(NO_TOKEN))
 
 
 def _one_line(error: ValidationError) -> str:

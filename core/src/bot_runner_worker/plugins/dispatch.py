@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected
 from bot_runner_worker.events import BotEvent
+from bot_runner_worker.health.hanging import Calls
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.plugins.loading import LoadedPlugins
@@ -30,6 +31,8 @@ class Plugins:
 
     def __init__(self, loaded: LoadedPlugins) -> None:
         self._manager = loaded.manager
+        self.deploying = Calls()
+        self.hearing = Calls()
         self.catalogue: SourceCatalogue = loaded.catalogue
         self.reports = loaded.reports
 
@@ -80,13 +83,15 @@ class Plugins:
         """Tell all plugins; what they raise is logged and changes nothing."""
         for name, plugin in self._manager.list_name_plugin():
             try:
-                await self._each(plugin, "bot_event", event=event)
+                with self.hearing.under_way(f"bot_event of {name}"):
+                    await self._each(plugin, "bot_event", event=event)
             except BotRunnerError as error:
                 logger.warning("the plugin %s failed on %s: %s", name, event.type, error)
 
     async def _first(self, hook: str, **arguments: Any) -> Any:
         try:
-            return await _settle(getattr(self._manager.hook, hook)(**arguments))
+            with self.deploying.under_way(hook):
+                return await _settle(getattr(self._manager.hook, hook)(**arguments))
         except BotRunnerError:
             raise
         # A plugin is trusted code, but may be careless: whatever it raises ends its own request only.
