@@ -11,7 +11,7 @@ stack := BASE_IMAGE="$$(cat .state/base-image)" \
 
 .PHONY: help
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: demo
 demo: setup ## deploy an example bot through the real orchestrator, talk to it, remove it
@@ -21,9 +21,25 @@ demo: setup ## deploy an example bot through the real orchestrator, talk to it, 
 up: setup ## run the orchestrator and a worker in the foreground (Ctrl-C ends them; bots stay)
 	@$(stack) up
 
+.PHONY: stack
+stack: setup ## try compose.yaml: bring it up, deploy bots, restart each service, take it down
+	@scripts/compose.sh
+	@$(stack) compose $(STACK_OPTIONS)
+
 .PHONY: test
 test: setup lint ## run the checks and all tests (options for pytest: PYTEST_ADDOPTS)
 	@scripts/test.sh
+
+.PHONY: test-faults
+test-faults: setup ## kill, hang and fill everything that bots depend on, and see them survive (as root)
+	@scripts/test-faults.sh
+
+.PHONY: test-engines
+test-engines: setup ## run the tests that touch the Engine on a newer one too (Docker 26.1)
+	@scripts/test-engines.sh
+
+.PHONY: test-all
+test-all: test test-faults test-engines ## run all of the above, one after the other
 
 .PHONY: lint
 lint: environments ## check style, types and imports

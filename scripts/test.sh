@@ -9,6 +9,7 @@ status=0
 at_once=(--numprocesses 4 --dist loadfile)
 
 scripts/services.sh
+scripts/compose.sh
 
 say "Tests of the orchestrator, in its environment"
 # The tests' shared conftest.py belongs to the worker's environment.

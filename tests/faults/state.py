@@ -1,0 +1,108 @@
+"""What the Engine holds of a runner's namespace, and what of it should not be there."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot_runner_worker.engine import Engine
+from bot_runner_worker.identity import BOT_ID, KIND, NAMESPACE, PRESENCE_ROLE, ROLE, USER_ID
+
+
+@dataclass(frozen=True)
+class Bot:
+    """A bot's container as the Engine shows it."""
+
+    id: str
+    name: str
+    state: str
+    labels: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that carries a namespace.
+
+    Args:
+        bots: Containers of bots.
+        others: What need not be there while nothing is going on: containers of builds and probes, networks
+            without a bot, untagged images, volumes but the workers' presence.
+    """
+
+    bots: list[Bot]
+    others: list[str]
+
+    def running(self) -> list[str]:
+        """The ids of running bots."""
+        return sorted(bot.labels[BOT_ID] for bot in self.bots if bot.state == "running")
+
+    def complaints(self) -> list[str]:
+        """What is wrong with it once everything has settled."""
+        counts = Counter((bot.labels[USER_ID], bot.labels[BOT_ID]) for bot in self.bots)
+        doubles = [f"{count} containers of {bot}" for bot, count in counts.items() if count > 1]
+        unfinished = [
+            f"{bot.name} is {bot.state}"
+            for bot in self.bots
+            if bot.state == "created" or bot.name.endswith(("-next", "-previous"))
+        ]
+        return doubles + unfinished + self.others
+
+
+async def look(engine: Engine, namespace: str) -> State:
+    """What is there now."""
+    wanted = {"filters": {"label": [f"{NAMESPACE}={namespace}"]}, "all": True}
+    rows = await engine.json("GET", "containers/json", params=wanted)
+    bots, others = [], []
+    for row in rows:
+        name = row["Names"][0].removeprefix("/")
+        if row["Labels"].get(ROLE) == "bot" and BOT_ID in row["Labels"]:
+            bots.append(Bot(row["Id"], name, row["State"], row["Labels"]))
+        else:
+            others.append(f"container {name} ({row['Labels'].get(ROLE)})")
+    keys = {(bot.labels[USER_ID], bot.labels[BOT_ID]) for bot in bots}
+    for network in await engine.json("GET", "networks", params=wanted):
+        labels = network["Labels"]
+        if BOT_ID in labels and (labels[USER_ID], labels[BOT_ID]) not in keys:
+            others.append(f"network {network['Name']}")
+    dangling = {"filters": {"label": [f"{NAMESPACE}={namespace}"], "dangling": ["true"]}}
+    untagged = await engine.json("GET", "images/json", params=dangling)
+    others += [f"untagged image {image['Id'][7:19]}" for image in untagged]
+    volumes = await engine.json("GET", "volumes", params={"filters": wanted["filters"]})
+    for volume in volumes["Volumes"] or []:
+        labels = volume["Labels"] or {}
+        # What workers hold for as long as they are there.
+        if labels.get(ROLE) != PRESENCE_ROLE and labels.get(KIND) != "supervisor":
+            others.append(f"volume {volume['Name']}")
+    return State(bots, others)
+
+
+async def settled(engine: Engine, namespace: str, *, seconds: float = 60) -> State:
+    """Wait until nothing is left over, and return what is there.
+
+    Raises:
+        AssertionError: With what is still wrong when the time is up.
+    """
+    state = await look(engine, namespace)
+    deadline = time.monotonic() + seconds
+    while state.complaints():
+        assert time.monotonic() < deadline, f"left over after {seconds:.0f} s: {state.complaints()}"
+        await asyncio.sleep(0.3)
+        state = await look(engine, namespace)
+    return state
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], *, seconds: float = 30, complaint: Callable[[], Any] = lambda: ""
+) -> Any:
+    """Wait for a condition and return what it came to.
+
+    Raises:
+        AssertionError: When the time is up, with the complaint.
+    """
+    deadline = time.monotonic() + seconds
+    while not (found := await condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {condition}: {complaint()}"
+        await asyncio.sleep(0.1)
+    return found

@@ -1,0 +1,188 @@
+"""A fork bomb, a memory hog, a log flood and a disk filler beside ten quiet bots, who answer throughout."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.faults.bots import ANSWERING_BOT, DISK_FILLER, FORK_BOMB, LOG_FLOOD, MEMORY_HOG, simple
+from tests.faults.running import WORKER_ENV, History, PatientClient, under_way
+from tests.faults.state import settled, until
+from tests.stack.conftest import sweep
+
+from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_worker.engine import Engine
+
+pytestmark = [
+    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
+]  # fmt: skip
+
+QUIET = [f"quiet-{number}" for number in range(10)]
+PIDS = 64
+LIMITS = {
+    "CONTAINER_MEMORY_LIMIT": "64m",
+    "CONTAINER_DISK_LIMIT": "64m",
+    "CONTAINER_PIDS_LIMIT": str(PIDS),
+    "CRASH_LIMIT": "2",
+}
+
+PATIENCE = 20
+"""Seconds that a quiet bot may take to answer on a machine of two cores that runs more than this test."""
+
+
+@dataclass
+class Quiet:
+    """The quiet bots, asked again and again.
+
+    Args:
+        addresses: Where they are.
+        answers: How often each one answered.
+        silences: Those that did not, in words.
+    """
+
+    addresses: dict[str, str]
+    answers: dict[str, int] = field(default_factory=dict)
+    silences: list[str] = field(default_factory=list)
+
+    async def ask_on(self) -> None:
+        """Ask all of them until cancelled."""
+        await asyncio.gather(*(self._ask_on(bot, address) for bot, address in self.addresses.items()))
+
+    async def _ask_on(self, bot: str, address: str) -> None:
+        while True:
+            begun = time.monotonic()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    reader, writer = await asyncio.open_connection(address, 8080)
+                    assert await reader.read() == b"here"
+                    writer.close()
+                self.answers[bot] = self.answers.get(bot, 0) + 1
+            except (OSError, AssertionError) as error:  # a TimeoutError is an OSError
+                self.silences.append(f"{bot}: {error!r} after {time.monotonic() - begun:.1f} s")
+            await asyncio.sleep(0.3)
+
+
+@dataclass
+class Scene:
+    """What the hogs' tests need."""
+
+    engine: Engine
+    client: PatientClient
+    history: History
+
+
+async def _ended(scene: Scene, bot_id: str, status: str) -> dict[str, Any]:
+    """Wait for a status and return the whole report."""
+
+    report: dict[str, Any] = {}
+
+    async def has_it() -> bool:
+        nonlocal report
+        report = await scene.client.result("status", bot_id=bot_id)
+        return bool(report["status"] == status)
+
+    await until(has_it, seconds=120, complaint=lambda: f"{bot_id} is not {status}: {report}")
+    return report
+
+
+async def fork_bomb(scene: Scene) -> None:
+    """It burns its own half of a core, within its limit, until somebody stops it."""
+    started = await scene.client.result("start", bot_id="fork-bomb", **simple(FORK_BOMB))
+
+    async def is_full() -> bool:
+        params = {"stream": False, "one-shot": True}
+        stats = await scene.engine.json("GET", f"containers/{started['container_id']}/stats", params=params)
+        count = int(stats["pids_stats"].get("current", 0))
+        assert count <= PIDS
+        return count == PIDS
+
+    await until(is_full, seconds=60)
+    await asyncio.sleep(10)
+    assert (await scene.client.result("stop", bot_id="fork-bomb")).get("status") == "stopped"
+    assert (await scene.client.result("status", bot_id="fork-bomb"))["status"] == "stopped"
+
+
+async def memory_hog(scene: Scene) -> None:
+    """It is given up as crashed, and said to have run out of memory."""
+    await scene.client.result("start", bot_id="memory-hog", **simple(MEMORY_HOG))
+    report = await _ended(scene, "memory-hog", "crashed")
+    assert report["oom_killed"] is True
+    assert report["hint"]
+    told = await scene.history.has("memory-hog", "bot_crashed")
+    assert (told["oom_killed"], told["reason"]) == (True, "out_of_memory")
+
+
+async def log_flood(scene: Scene) -> None:
+    """It is stopped with that reason."""
+    await scene.client.result("start", bot_id="log-flood", **simple(LOG_FLOOD))
+    await _ended(scene, "log-flood", "stopped")
+    assert (await scene.history.has("log-flood", "bot_stopped"))["reason"] == "log_flood"
+
+
+async def disk_filler(scene: Scene) -> None:
+    """It is stopped with that reason."""
+    await scene.client.result("start", bot_id="disk-filler", **simple(DISK_FILLER))
+    await _ended(scene, "disk-filler", "stopped")
+    assert (await scene.history.has("disk-filler", "bot_stopped"))["reason"] == "disk_limit"
+
+
+HOGS: dict[str, Callable[[Scene], Awaitable[None]]] = {
+    each.__name__.replace("_", " "): each for each in (fork_bomb, memory_hog, log_flood, disk_filler)
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def scene(engine: Engine) -> AsyncIterator[tuple[Quiet, Mapping[str, Awaitable[None]]]]:
+    """Ten quiet bots, and the hogs beside them, all at the same time."""
+    async with AsyncExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-faults-")))
+        history = History(folder / "history.sqlite")
+        options = StackOptions(worker_env={**WORKER_ENV, **LIMITS}, orchestrator_env=history.environment)
+        stack = EmbeddedStack(options)
+        exits.push_async_callback(sweep, stack)
+        await exits.enter_async_context(stack)
+        client = PatientClient(stack.url, stack.client_token)
+        addresses = {}
+        for bot_id in QUIET:
+            started = await client.result("start", bot_id=bot_id, **simple(ANSWERING_BOT))
+            found = await engine.json("GET", f"containers/{started['container_id']}/json")
+            (network,) = found["NetworkSettings"]["Networks"].values()
+            addresses[bot_id] = network["IPAddress"]
+            await until(lambda at=addresses[bot_id]: _answers(at))  # type: ignore[misc]
+        quiet = Quiet(addresses)
+        asking = asyncio.create_task(quiet.ask_on())
+        hogs = {name: hog(Scene(engine, client, history)) for name, hog in HOGS.items()}
+        async with under_way(hogs) as tasks:  # type: ignore[arg-type]
+            yield quiet, tasks
+        asking.cancel()
+        assert (await settled(engine, stack.namespace)).running() == sorted(QUIET)
+
+
+async def _answers(address: str) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, 8080)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+@pytest.mark.parametrize("name", HOGS)
+async def test_a_hog_is_dealt_with(name: str, scene: tuple[Quiet, Mapping[str, Awaitable[None]]]) -> None:
+    await scene[1][name]
+
+
+async def test_the_quiet_bots_answered_throughout(
+    scene: tuple[Quiet, Mapping[str, Awaitable[None]]],
+) -> None:
+    quiet, hogs = scene
+    await asyncio.gather(*hogs.values(), return_exceptions=True)
+    assert quiet.silences == []
+    assert sorted(quiet.answers) == sorted(QUIET)
+    assert min(quiet.answers.values()) > 10

@@ -1,0 +1,148 @@
+"""Tasks that meet, with two workers on one Engine: one effect, a clear answer to each, nothing left over."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.conftest import IDLE_BOT
+from tests.faults.bots import project, simple
+from tests.faults.running import WORKER_ENV, PatientClient
+from tests.faults.state import look, settled, until
+from tests.stack.conftest import sweep
+
+from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_worker.engine import Engine
+from bot_runner_worker.identity import BOT_ID
+
+pytestmark = [
+    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
+]  # fmt: skip
+
+AT_ONCE = 8
+
+
+@dataclass
+class Pair:
+    """Two workers on one Engine."""
+
+    engine: Engine
+    stack: EmbeddedStack
+    client: PatientClient
+
+    async def all(self, requests: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+        """The results of requests that are sent at once."""
+        return await asyncio.gather(*(self.client.result(action, **params) for action, params in requests))
+
+    async def containers(self, bot_id: str) -> list[tuple[str, str]]:
+        """Ids and states of a bot's containers, once nothing is left over."""
+        bots = (await settled(self.engine, self.stack.namespace)).bots
+        return [(bot.id, bot.state) for bot in bots if bot.labels[BOT_ID] == bot_id]
+
+    async def builds(self) -> bool:
+        """Whether a build is going on."""
+        others = (await look(self.engine, self.stack.namespace)).others
+        return any("(build)" in other for other in others)
+
+
+def answer(result: dict[str, Any]) -> str:
+    """A result in one word."""
+    return str(result.get("status") or result["error"]["code"])
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def pair(engine: Engine) -> AsyncIterator[Pair]:
+    """Orchestrator and two workers."""
+    async with AsyncExitStack() as exits:
+        stack = EmbeddedStack(StackOptions(workers=2, worker_env=WORKER_ENV))
+        exits.push_async_callback(sweep, stack)
+        await exits.enter_async_context(stack)
+        yield Pair(engine, stack, PatientClient(stack.url, stack.client_token))
+
+
+@pytest.mark.parametrize("mode", ["simple", "custom"])
+async def test_the_same_start_many_times_at_once(mode: str, pair: Pair) -> None:
+    params = simple() if mode == "simple" else project("same")
+    results = await pair.all([("start", {"bot_id": f"same-{mode}", **params})] * AT_ONCE)
+    assert Counter(map(answer, results)) == {"started": 1, "already_running": AT_ONCE - 1}
+    (found,) = {each["container_id"] for each in results}
+    assert await pair.containers(f"same-{mode}") == [(found, "running")]
+    # Both had a part in it.
+    logs = [worker.log.read_text().count(f"same-{mode}") for worker in pair.stack.workers]
+    assert all(logs), logs
+
+
+async def test_different_starts_of_one_bot_at_once(pair: Pair) -> None:
+    requests = [("start", {"bot_id": "unlike", **simple(IDLE_BOT + f"# {n}\n")}) for n in range(AT_ONCE)]
+    results = await pair.all(requests)
+    assert Counter(map(answer, results)) == {"started": 1, "BOT_ALREADY_RUNNING": AT_ONCE - 1}
+    (found,) = [each["container_id"] for each in results if answer(each) == "started"]
+    assert await pair.containers("unlike") == [(found, "running")]
+
+
+async def test_replacements_of_one_bot_at_once(pair: Pair) -> None:
+    codes = [IDLE_BOT + f"# {n}\n" for n in range(AT_ONCE)]
+    results = await pair.all([("start", {"bot_id": "new", **simple(code, replace=True)}) for code in codes])
+    assert set(map(answer, results)) == {"started"}
+    ((found, state),) = await pair.containers("new")
+    assert state == "running"
+    assert found in [each["container_id"] for each in results]
+
+
+async def test_starts_against_stops(pair: Pair) -> None:
+    for _ in range(4):
+        requests: list[tuple[str, dict[str, Any]]] = [("start", simple()), ("stop", {})] * (AT_ONCE // 2)
+        results = await pair.all([(action, {"bot_id": "torn", **params}) for action, params in requests])
+        assert set(map(answer, results)) <= {
+            *("started", "already_running", "stopped", "not_found", "START_CANCELLED"),
+        }, results
+        found = await pair.containers("torn")
+        assert len(found) <= 1
+        report = await pair.client.result("status", bot_id="torn")
+        assert report["exists"] is bool(found)
+        if found:
+            assert {"running": "running", "exited": "stopped"}[found[0][1]] == report["status"]
+
+
+async def test_a_stop_ends_a_build_wherever_it_goes_on(pair: Pair) -> None:
+    for number in range(2):  # so that the other worker has it at least once
+        params = project(f"long-{number}", build_seconds=60)
+        job = await pair.client.post("start", bot_id="long", **params)
+        await until(pair.builds)
+        assert answer(await pair.client.result("stop", bot_id="long")) == "stopped"
+        assert answer((await pair.client.end_of(job))["result"]) == "START_CANCELLED"
+        assert await pair.containers("long") == []
+        assert (await pair.client.result("status", bot_id="long"))["exists"] is False
+
+
+async def test_a_worker_dies_while_the_other_waits_for_its_bot(pair: Pair) -> None:
+    """The same start is with both; the one that is at it is killed and stays dead."""
+    params = {"bot_id": "orphan", **project("orphan", build_seconds=5)}
+    first = await pair.client.post("start", **params)
+    await until(pair.builds)
+    begun = "start_bot of 'default'/'orphan'"
+    second = await pair.client.post("start", **params)
+    await asyncio.sleep(1)
+    busy = [worker for worker in pair.stack.workers if begun not in worker.log.read_text()]
+    assert len(busy) == 2, "the build was over too soon"
+    victim = await _who_builds(pair)
+    victim.kill()
+    try:
+        results = [(await pair.client.end_of(job, seconds=120))["result"] for job in (first, second)]
+        assert sorted(map(answer, results)) == ["already_running", "started"]
+        assert [state for _, state in await pair.containers("orphan")] == ["running"]
+    finally:
+        victim.start()
+
+
+async def _who_builds(pair: Pair) -> Any:
+    """The worker whose claim is on the bot: only one has a connection on which the Engine builds."""
+    label = [f"io.avtomatika.bot-runner.namespace={pair.stack.namespace}", f"{BOT_ID}=orphan"]
+    found = await pair.engine.json("GET", "volumes", params={"filters": {"label": label}})
+    owners = {volume["Labels"]["io.avtomatika.bot-runner.worker-id"] for volume in found["Volumes"]}
+    (owner,) = owners
+    return next(each for each in pair.stack.workers if each.environment["WORKER_ID"] == owner)
