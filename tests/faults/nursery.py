@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 
 from bot_runner_worker.cli.run import run_worker
 from bot_runner_worker.settings import Settings
@@ -35,14 +34,10 @@ def _be_a_worker(environment: dict[str, str], log: str) -> None:
         os.dup2(descriptor, target)
     os.environ.clear()
     os.environ.update(environment)
-    import faulthandler
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
     try:
         run_worker(Settings.load())
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":
