@@ -126,6 +126,20 @@ class Unavailable(BotRunnerError):
     """Our side is at fault (Engine down, registry 5xx, network): trying again may help."""
 
 
+def disk_full(reason: str) -> Unavailable:
+    """The Engine's disk has no room left.
+
+    Args:
+        reason: The Engine's words, or figures.
+    """
+    return Unavailable(
+        Code.ENGINE_DISK_FULL,
+        "The Docker Engine's disk is full, or nearly so.",
+        hint="Try again later; the operator makes room, or lowers MIN_FREE_DISK.",
+        details={"reason": reason[:500]},
+    )
+
+
 class OperatorError(BotRunnerError):
     """The worker's own set-up is wrong."""
 

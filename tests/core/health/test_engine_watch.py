@@ -96,6 +96,22 @@ async def test_a_suspicion_is_looked_into_at_once(
     await until(lambda: not watch.up)
 
 
+async def test_an_engine_that_hangs_is_gone(
+    gateway: EngineGateway, watch: EngineWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_watch, "ANSWER_SECONDS", 0.5)
+    await until(lambda: watch.up)
+
+    async def hang() -> dict[str, Any]:
+        await asyncio.sleep(3600)
+        return {}
+
+    monkeypatch.setattr(watch._engine, "version", hang)
+    await until(lambda: not watch.up)
+    assert watch.check().state is State.FAILED
+    assert "no answer within" in watch.check().finding
+
+
 async def test_before_it_was_asked_it_is_not_there(gateway: EngineGateway) -> None:
     async with Engine(gateway.address) as engine:
         watch = EngineWatch(engine)

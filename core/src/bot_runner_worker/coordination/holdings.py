@@ -9,7 +9,7 @@ from uuid import uuid4
 from bot_runner_worker.coordination.claim import Claim, Kind, OnLoss
 from bot_runner_worker.coordination.liveness import Census, Presence
 from bot_runner_worker.coordination.naming import Names
-from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, volumes
+from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError, volumes
 from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.identity import CLAIM_ROLE, INSTANCE, KIND, NAMESPACE, ROLE, TOKEN, WORKER_ID
 
@@ -51,7 +51,9 @@ class Holdings:
         self._wanted[wanted.token] = creating
         try:
             found = await asyncio.shield(creating)
-        except BaseException:
+        except BaseException as error:
+            if kind == Kind.WORK and isinstance(error, EngineError) and error.disk_full:
+                return await self._without_room(wanted, on_loss)
             # It may have been made all the same, or will be.
             self._in_background(name, self._remove_if_made(wanted, creating))
             raise
@@ -66,6 +68,17 @@ class Holdings:
             )
         if found.get(TOKEN) != wanted.token:
             return Claim.read(name, found)
+        self._held[wanted.token] = (wanted, on_loss)
+        return wanted
+
+    async def _without_room(self, wanted: Claim, on_loss: OnLoss | None) -> Claim:
+        """Work on a bot goes on with a full disk: to end a bot may be what makes room.
+
+        The claim stands on no volume then. Nor can another worker make one, as long as the disk stays full.
+        """
+        found = await volumes.labels_of(self._engine, wanted.name) or {}
+        if TOKEN in found:
+            return Claim.read(wanted.name, found)
         self._held[wanted.token] = (wanted, on_loss)
         return wanted
 

@@ -41,6 +41,11 @@ class EngineError(Exception):
         """Whether a name is taken, or the object's state does not allow the call."""
         return self.status == 409
 
+    @property
+    def disk_full(self) -> bool:
+        """Whether the Engine's disk has no room left for what the call would write."""
+        return "no space left on device" in self.message.lower()
+
 
 ENGINE_TROUBLE = (EngineError, Unavailable)
 """What any call may raise."""

@@ -17,6 +17,9 @@ INTERVAL = 5.0
 
 INTERVAL_WHILE_GONE = 1.0
 
+ANSWER_SECONDS = 5.0
+"""Seconds within which an Engine that works answers, however busy it is: it has nothing to look up for it."""
+
 _SECOND_LOOK_AFTER = 0.5
 """Seconds after which an Engine that did not answer once is asked again before it counts as gone."""
 
@@ -78,9 +81,12 @@ class EngineWatch:
 
     async def _answers(self) -> bool:
         try:
-            version = await self._engine.version()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                version = await self._engine.version()
         except Unavailable as error:
             self._finding = str(error.details.get("reason") or error)
+        except TimeoutError:
+            self._finding = f"no answer within {ANSWER_SECONDS:.0f} s"
         # Whatever it is that answers there, it is no Engine that works.
         except (EngineError, ValueError) as error:
             self._finding = str(error)

@@ -4,8 +4,7 @@ import re
 
 from bot_runner_worker.engine import EngineError
 from bot_runner_worker.engine.builds import BuildError
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
-from bot_runner_worker.images.pull_errors import disk_full
+from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
 from bot_runner_worker.settings import Settings
 
 _EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)$")
@@ -40,7 +39,7 @@ _GENERAL_HINT = "The last lines of the build's output are in details.log."
 def failed(error: BuildError) -> BotRunnerError:
     """The error of a build that ended by itself."""
     if "no space left on device" in error.message:
-        return disk_full(error.message[:500])
+        return disk_full(error.message)
     return Rejected(
         Code.BUILD_FAILED,
         f"The build failed: {error.message[:500]}",
@@ -71,6 +70,8 @@ def timed_out(settings: Settings) -> Rejected:
 
 def of_engine(error: EngineError) -> BotRunnerError:
     """The error of a build that the Engine did not begin."""
+    if error.disk_full:
+        return disk_full(error.message)
     if error.status >= 500 and "dockerfile" not in error.message.lower():
         return Unavailable(
             Code.ENGINE_FAILED,

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.images.pull_errors import disk_full
+from bot_runner_worker.errors import disk_full
 from bot_runner_worker.quantities import format_size
 from bot_runner_worker.settings import Settings
 

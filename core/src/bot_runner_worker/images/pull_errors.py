@@ -3,7 +3,7 @@
 import re
 
 from bot_runner_worker.engine import EngineError
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
+from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
 from bot_runner_worker.images.reference import ImageReference
 
 # Patterns over the words of the Engine (distribution/errors.go, registry/auth.go) and of registries (the
@@ -18,7 +18,6 @@ _DENIED = re.compile(
 _MISSING = re.compile(r"manifest unknown|name unknown|name_unknown|not found|\b404\b", re.IGNORECASE)
 _PLATFORM = re.compile(r"no matching manifest for|does not match the specified platform", re.IGNORECASE)
 _CERTIFICATE = re.compile(r"x509|certificate|server gave HTTP response to HTTPS client", re.IGNORECASE)
-_DISK_FULL = re.compile(r"no space left on device", re.IGNORECASE)
 _NOT_AN_IMAGE = re.compile(
     r"unsupported|mediatype|not supported|invalid manifest|unknown blob", re.IGNORECASE
 )
@@ -35,8 +34,8 @@ def of_engine(error: EngineError, reference: ImageReference, *, with_credentials
     name = reference.familiar
     words = error.message
     details = {"image": name, "reason": words[:500]}
-    if _DISK_FULL.search(words):
-        return disk_full(words[:500])
+    if error.disk_full:
+        return disk_full(words)
     if _RATE_LIMITED.search(words):
         return Unavailable(
             Code.REGISTRY_RATE_LIMITED,
@@ -102,14 +101,4 @@ def platform_mismatch(reference: ImageReference, platform: str, offered: tuple[s
         if "/" in platform
         else "Build the image for this machine's platform.",
         details={"image": reference.familiar, "platform": platform, "offered": list(offered)},
-    )
-
-
-def disk_full(reason: str) -> Unavailable:
-    """The Engine's disk has no room left for images."""
-    return Unavailable(
-        Code.ENGINE_DISK_FULL,
-        "The Docker Engine's disk is nearly full.",
-        hint="Try again later; the operator makes room, or lowers MIN_FREE_DISK.",
-        details={"reason": reason},
     )

@@ -4,7 +4,7 @@ import asyncio
 from hashlib import sha256
 
 from bot_runner_worker.engine import Engine, EngineError, networks
-from bot_runner_worker.errors import Code, Unavailable
+from bot_runner_worker.errors import Code, Unavailable, disk_full
 from bot_runner_worker.identity import NAMESPACE, ROLE, BotKey
 from bot_runner_worker.networks.pool import bridge_options, create_from_pool, made_by_another_worker
 from bot_runner_worker.settings import Settings
@@ -52,6 +52,8 @@ class BotNetworks:
                 try:
                     await (self._create_own(name, bot) if self._own else self._create_shared(name))
                 except EngineError as error:
+                    if error.disk_full:
+                        raise disk_full(error.message) from error
                     raise Unavailable(
                         Code.ENGINE_FAILED,
                         f"The network {name} cannot be created.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks, volumes
 from bot_runner_worker.engine.events import ContainerEvent, container_events, current_run
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
+from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
 from bot_runner_worker.images.reference import OWN_REPOSITORY
 from bot_runner_worker.networks.bots import BotNetworks
@@ -29,6 +29,7 @@ from bot_runner_worker.runtime.repairs import Repairs
 from bot_runner_worker.runtime.spec import BotRecord, BotSpec
 from bot_runner_worker.runtime.surveys import Sighting, Survey, Surveyor, for_each, principal
 from bot_runner_worker.runtime.sweeping import Sweeper
+from bot_runner_worker.runtime.unwritten import UnwrittenVerdicts
 from bot_runner_worker.runtime.verdicts import NORMAL_WEIGHT, WARNED_WEIGHT, Ending, Verdict
 from bot_runner_worker.settings import Settings
 
@@ -49,8 +50,9 @@ class DockerRuntime:
         self._engine = engine
         self._settings = settings
         self._networks = BotNetworks(engine, settings)
-        self._surveyor = Surveyor(engine, settings.runner_namespace)
-        self._repairs = Repairs(engine, settings.runner_namespace, self._networks)
+        self._unwritten = UnwrittenVerdicts(engine)
+        self._surveyor = Surveyor(engine, settings.runner_namespace, self._unwritten.read)
+        self._repairs = Repairs(engine, settings.runner_namespace, self._networks, self._surveyor)
         self._sweeper = Sweeper(engine, settings)
         self._quota = DiskQuota(engine, settings.container_disk_limit)
 
@@ -58,7 +60,7 @@ class DockerRuntime:
         name = bot.container_name(self._settings.runner_namespace)
         container = await containers.inspect(self._engine, name)
         if container is not None and self._owns(container["Config"]["Labels"] or {}, bot):
-            return record_of_inspection(container)
+            return record_of_inspection(self._unwritten.read(container))
         # One that gives way to its replacement, or that somebody has renamed, still is the bot.
         found = [each for each in await self._surveyor.look_at(bot) if not each.record.name.endswith(NEXT)]
         sighting = principal(found, name)
@@ -85,7 +87,7 @@ class DockerRuntime:
 
     async def _inspected(self, container_id: str) -> BotRecord | None:
         container = await containers.inspect(self._engine, container_id)
-        return record_of_inspection(container) if container else None
+        return record_of_inspection(self._unwritten.read(container)) if container else None
 
     async def launch(self, spec: BotSpec, replacing: BotRecord | None = None) -> BotRecord:
         name = spec.bot.container_name(self._settings.runner_namespace)
@@ -195,6 +197,9 @@ class DockerRuntime:
         try:
             await containers.set_policy(self._engine, record.id, restart=STOPPED_POLICY, cpu_shares=weight)
         except EngineError as error:
+            if error.disk_full:
+                self._unwritten.remember(record.id, weight)
+                return True
             # A bot that starts or ends in this moment cannot be changed, nor one that is gone.
             return error.not_found
         return True
@@ -204,6 +209,7 @@ class DockerRuntime:
             await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
         weight = WARNED_WEIGHT if record.warned else NORMAL_WEIGHT
         await containers.set_policy(self._engine, record.id, restart=RUNNING_POLICY, cpu_shares=weight)
+        self._unwritten.forget(record.id)
         try:
             await self._repairs.start(record.id, record.bot)
         except EngineError as error:
@@ -244,6 +250,7 @@ class DockerRuntime:
             await anew.version()
 
     async def survey(self, known: Mapping[str, Sighting]) -> Survey:
+        await self._unwritten.write()
         return await self._surveyor.survey(known)
 
     async def look_at(self, bot: BotKey) -> tuple[Sighting, ...]:
@@ -294,6 +301,8 @@ class DockerRuntime:
 
 def _start_failed(error: EngineError) -> BotRunnerError:
     message = error.message
+    if error.disk_full:
+        return disk_full(message)
     if re.search(r"unknown (or invalid )?runtime", message, re.IGNORECASE):
         return Unavailable(
             Code.CONTAINER_RUNTIME_MISSING,

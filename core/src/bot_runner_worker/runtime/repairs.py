@@ -20,13 +20,14 @@ class Repairs:
         engine: The Engine.
         namespace: Whose bots.
         bot_networks: The bots' networks.
+        surveyor: Looks at their containers.
     """
 
-    def __init__(self, engine: Engine, namespace: str, bot_networks: BotNetworks) -> None:
+    def __init__(self, engine: Engine, namespace: str, bot_networks: BotNetworks, surveyor: Surveyor) -> None:
         self._engine = engine
         self._namespace = namespace
         self._networks = bot_networks
-        self._surveyor = Surveyor(engine, namespace)
+        self._surveyor = surveyor
 
     async def revive(self, sighting: Sighting) -> None:
         """Make a container run, unpaused and connected to its network.

@@ -54,11 +54,15 @@ class Surveyor:
     Args:
         engine: The Engine.
         namespace: Whose bots.
+        read: Adds to a container's description what is known of it besides.
     """
 
-    def __init__(self, engine: Engine, namespace: str) -> None:
+    def __init__(
+        self, engine: Engine, namespace: str, read: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> None:
         self._engine = engine
         self._namespace = namespace
+        self._read = read
 
     async def survey(self, known: Mapping[str, Sighting]) -> Survey:
         """Look at all bots.
@@ -79,7 +83,7 @@ class Surveyor:
             if before is not None and before.row == _row(row):
                 return before
             container = await containers.inspect(self._engine, row["Id"])
-            return _sighting(container, _row(row)) if container is not None else None
+            return _sighting(self._read(container), _row(row)) if container is not None else None
 
         rows = [
             row for row in await containers.list_by_labels(self._engine, labels) if BOT_ID in row["Labels"]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot_runner_worker.engine import EngineError
-from bot_runner_worker.errors import BotRunnerError, Code, Unavailable
+from bot_runner_worker.errors import BotRunnerError, Code, Unavailable, disk_full
 from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.results import Result
 
@@ -50,12 +50,7 @@ async def outcome_of(work: Callable[[], Awaitable[Result]], redactor: Redactor) 
         failure = error
     except EngineError as error:
         logger.warning("the Engine refused a call: %s", redactor.text(str(error)))
-        failure = Unavailable(
-            Code.ENGINE_FAILED,
-            "The Docker Engine refused a call.",
-            hint="Try again later; the operator finds the cause in the worker's log.",
-            details={"reason": error.message[:500]},
-        )
+        failure = _refused(error)
         failure.__cause__ = error
     except Exception as error:
         logger.exception("a task failed unexpectedly")
@@ -66,3 +61,14 @@ async def outcome_of(work: Callable[[], Awaitable[Result]], redactor: Redactor) 
         )
     ending = Ending.FAILURE if isinstance(failure, Unavailable) else Ending.REJECTED
     return Outcome(ending, {"error": redactor.data(failure.to_dict())})
+
+
+def _refused(error: EngineError) -> Unavailable:
+    if error.disk_full:
+        return disk_full(error.message)
+    return Unavailable(
+        Code.ENGINE_FAILED,
+        "The Docker Engine refused a call.",
+        hint="Try again later; the operator finds the cause in the worker's log.",
+        details={"reason": error.message[:500]},
+    )
