@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.identity import BOT_ID, KIND, NAMESPACE, PRESENCE_ROLE, ROLE, USER_ID
+from bot_runner_worker.identity import BOT_ID, INSTANCE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE, USER_ID
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,29 @@ async def look(engine: Engine, namespace: str) -> State:
         else:
             others.append(f"container {name} ({row['Labels'].get(ROLE)})")
     keys = {(bot.labels[USER_ID], bot.labels[BOT_ID]) for bot in bots}
+    made_ahead: dict[str, str] = {}
     for network in await engine.json("GET", "networks", params=wanted):
         labels = network["Labels"]
         if BOT_ID in labels and (labels[USER_ID], labels[BOT_ID]) not in keys:
             others.append(f"network {network['Name']}")
+        if INSTANCE in labels:
+            made_ahead[network["Name"]] = labels[INSTANCE]
     dangling = {"filters": {"label": [f"{NAMESPACE}={namespace}"], "dangling": ["true"]}}
     untagged = await engine.json("GET", "images/json", params=dangling)
     others += [f"untagged image {image['Id'][7:19]}" for image in untagged]
     volumes = await engine.json("GET", "volumes", params={"filters": wanted["filters"]})
+    present = set()
     for volume in volumes["Volumes"] or []:
         labels = volume["Labels"] or {}
+        if labels.get(ROLE) == PRESENCE_ROLE:
+            present.add(labels.get(INSTANCE))
         # What workers hold for as long as they are there.
         if labels.get(ROLE) != PRESENCE_ROLE and labels.get(KIND) != "supervisor":
             others.append(f"volume {volume['Name']}")
+    # What a worker holds ready is left over as soon as that worker is gone.
+    used = {row["HostConfig"]["NetworkMode"] for row in rows}
+    gone = {name for name, instance in made_ahead.items() if instance not in present}
+    others += [f"network {name}, made ahead" for name in sorted(gone - used)]
     return State(bots, others)
 
 

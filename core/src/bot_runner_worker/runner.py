@@ -14,6 +14,7 @@ from bot_runner_worker.health.observer import Observer
 from bot_runner_worker.images.retention import ImageRetention
 from bot_runner_worker.images.store import ImageStore
 from bot_runner_worker.logs import hide_secrets
+from bot_runner_worker.networks.ahead import NetworksAhead
 from bot_runner_worker.plugins import core as core_plugin
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.loading import load
@@ -51,8 +52,9 @@ class Runner:
         self._observer = observer or Observer()
         self.plugins = plugins or load_plugins(settings)
         self.engine = Engine(settings.docker_host)
-        self.runtime = DockerRuntime(self.engine, settings)
         self.coordination = Coordination(self.engine, settings)
+        self.networks_ahead = NetworksAhead(self.engine, settings, self.coordination)
+        self.runtime = DockerRuntime(self.engine, settings, self.networks_ahead)
         self.admission = Admission(self.runtime, self.coordination, settings.max_bots_per_user)
         self.images = ImageStore(self.engine, settings)
         self.announcer = Announcer([self.plugins.bot_event])
@@ -86,6 +88,7 @@ class Runner:
 
     async def __aexit__(self, *_: object) -> None:
         await self.images.close()
+        await self.networks_ahead.close()
         await self.coordination.close()
         await self.engine.close()
 

@@ -78,6 +78,13 @@ class Settings(BaseSettings):
         IPv4Network("10.231.0.0/16"),
         description="Addresses from which the bots' own networks are taken, 8 for each bot",
     )
+    networks_ahead: int = Field(
+        16,
+        ge=0,
+        le=256,
+        description="Networks that lie ready for the next bots, since making one takes time; "
+        "with NETWORK_MODE=own, and at most an eighth of NETWORK_POOL",
+    )
     bridge_prefix: str = Field(
         "bot-",
         pattern=r"^[a-z][a-z0-9_-]{1,6}$",

@@ -271,12 +271,12 @@ async def test_a_start_whose_image_is_removed_in_the_same_moment_may_be_repeated
     project: dict[str, Any] = {"deployment_mode": "custom", "archive": archive_of_a_bot()}
     ensure = BotNetworks.ensure
 
-    async def meanwhile(self: BotNetworks, bot: Any) -> str:
+    async def meanwhile(self: BotNetworks, bot: Any, name: str) -> None:
         for image in await engine_images.list_by_labels(
             runner.engine, {"io.avtomatika.bot-runner.namespace": runner.settings.runner_namespace}
         ):
             await engine_images.remove(runner.engine, image["Id"], all_tags=True)
-        return await ensure(self, bot)
+        await ensure(self, bot, name)
 
     with monkeypatch.context() as patched:
         patched.setattr(BotNetworks, "ensure", meanwhile)

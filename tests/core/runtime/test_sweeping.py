@@ -98,7 +98,8 @@ async def test_what_a_killed_probe_left_goes_after_a_while(
     runner: RunnerUnderTest, pass_time: Callable[[float], None]
 ) -> None:
     key = BotKey("", "probe-1")
-    network = await runner.runner.runtime._networks.ensure(key)
+    network = runner.runner.runtime._networks.choose(key)
+    await runner.runner.runtime._networks.ensure(key, network)
     config = {
         "Image": runner.settings.base_image,
         "Labels": key.labels(runner.settings.runner_namespace) | {ROLE: PROBE_ROLE},
@@ -106,7 +107,7 @@ async def test_what_a_killed_probe_left_goes_after_a_while(
     }
     probe = await containers.create(runner.engine, f"{runner.settings.runner_namespace}-probe", config)
     runtime = runner.runner.runtime
-    assert await runtime.bots_with_networks() == set()
+    assert await runtime.bots_with_unused_networks() == set()
     assert await runtime.sweep(NOBODY) == 0
     pass_time(PATIENCE + 1)
     assert await runtime.sweep(NOBODY) == 2

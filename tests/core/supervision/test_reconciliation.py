@@ -264,7 +264,8 @@ async def test_a_start_that_is_under_way_is_left_alone(
 
 async def test_a_network_without_its_bot_is_removed(by_hand: Supervised) -> None:
     await by_hand.start()
-    await by_hand.runner.runtime._networks.ensure(BotKey("alice", "gone"))
+    gone, bot_networks = BotKey("alice", "gone"), by_hand.runner.runtime._networks
+    await bot_networks.ensure(gone, bot_networks.choose(gone))
     assert len(await by_hand.leftovers("networks")) == 2
     await by_hand.supervisor.check()
     assert len(await by_hand.leftovers("networks")) == 1

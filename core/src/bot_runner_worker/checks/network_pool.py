@@ -9,7 +9,7 @@ from typing import Any
 from bot_runner_worker.checks.surroundings import Surroundings
 from bot_runner_worker.health.findings import Check, State
 from bot_runner_worker.identity import NAMESPACE
-from bot_runner_worker.networks.bots import PREFIX_LENGTH
+from bot_runner_worker.networks.ahead import PREFIX_LENGTH
 from bot_runner_worker.networks.pool import free_subnets
 
 NAME = "network pool"

@@ -34,6 +34,11 @@ class Coordination:
         self.stop_requests = StopRequests(engine, settings)
         self.leadership = Leadership(self.claims)
 
+    @property
+    def instance(self) -> str:
+        """Names this process among all workers, past and present."""
+        return self.claims.instance
+
     async def settled(self) -> None:
         """Wait until all that was given back is gone from the Engine."""
         await self.stop_requests.settled()

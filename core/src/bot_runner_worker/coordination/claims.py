@@ -59,6 +59,11 @@ class Claims:
         self._closing = asyncio.Event()
         self._watching_until = float("-inf")
 
+    @property
+    def instance(self) -> str:
+        """Names this process among all workers, past and present."""
+        return self._presence.instance
+
     # Taking and giving back
 
     async def try_take(
@@ -78,7 +83,7 @@ class Claims:
         Raises:
             Unavailable: If the Engine does not answer, or this worker is shutting down.
         """
-        await self._appear()
+        await self.appear()
         claim = await self._holdings.try_take(name, kind, labels, on_loss)
         if not claim.mine:
             self._watch()
@@ -164,8 +169,12 @@ class Claims:
 
     # In the background
 
-    async def _appear(self) -> None:
-        """Be there before the first claim is."""
+    async def appear(self) -> None:
+        """Be there, before the first claim is and whatever else goes by this process's presence.
+
+        Raises:
+            Unavailable: If the Engine does not answer, or this worker is shutting down.
+        """
         if self._upkeep is None:
             # To its end: a presence that the Engine makes after all would be left behind.
             await asyncio.shield(asyncio.ensure_future(self._appear_once()))

@@ -19,7 +19,7 @@ from bot_runner_worker.settings import Settings
 logger = logging.getLogger(__name__)
 
 _DISK_INTERVAL = 1.0
-_REMOVAL_SECONDS = 5.0
+_REMOVAL_SECONDS = 15.0
 _UPDATE_ATTEMPTS = 5
 
 

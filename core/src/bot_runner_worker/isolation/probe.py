@@ -86,9 +86,10 @@ async def probe_isolation(
     # No tenant can have this key: a user id is never empty.
     bot = BotKey("", f"{PROBE_ROLE}-{secrets.token_hex(6)}")
     bot_networks = BotNetworks(engine, settings)
+    network = bot_networks.choose(bot)
     try:
         async with asyncio.timeout(_SECONDS):
-            network = await bot_networks.ensure(bot)
+            await bot_networks.ensure(bot, network)
             return await _probe(engine, settings, bot, network, metadata)
     except (EngineError, TimeoutError, ValueError) as error:
         missing = isinstance(error, EngineError) and error.not_found
@@ -98,7 +99,9 @@ async def probe_isolation(
             hint=f"It takes a Docker Engine, and Python in the image {settings.base_image}.",
         ) from error
     finally:
-        await asyncio.shield(_discard(engine, bot_networks, bot, settings))
+        await asyncio.shield(
+            _discard(engine, bot_networks, network, bot.container_name(settings.runner_namespace))
+        )
 
 
 async def _probe(
@@ -198,10 +201,10 @@ def _program() -> str:
     return resources.files(__package__).joinpath("inside.py").read_text()
 
 
-async def _discard(engine: Engine, bot_networks: BotNetworks, bot: BotKey, settings: Settings) -> None:
+async def _discard(engine: Engine, bot_networks: BotNetworks, network: str, container: str) -> None:
     try:
-        await containers.remove(engine, bot.container_name(settings.runner_namespace))
-        await bot_networks.release(bot)
+        await containers.remove(engine, container)
+        await bot_networks.release(network)
     except (EngineError, Unavailable) as error:
         # The Engine removes the container, and the sweeper the network.
         logger.warning("what the isolation probe made stays for now: %s", error)

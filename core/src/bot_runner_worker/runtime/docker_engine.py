@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bot_runner_worker.completion import to_its_end
 from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks, volumes
 from bot_runner_worker.engine.events import ContainerEvent, container_events, current_run
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
 from bot_runner_worker.images.reference import OWN_REPOSITORY
+from bot_runner_worker.networks.ahead import NetworksAhead
 from bot_runner_worker.networks.bots import BotNetworks
-from bot_runner_worker.runtime.completion import to_its_end
 from bot_runner_worker.runtime.container_config import (
     NEXT,
     PREVIOUS,
@@ -44,16 +45,17 @@ class DockerRuntime:
     Args:
         engine: The Engine.
         settings: Namespace, network, limits.
+        ahead: Networks that lie ready.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, ahead: NetworksAhead | None = None) -> None:
         self._engine = engine
         self._settings = settings
-        self._networks = BotNetworks(engine, settings)
+        self._networks = BotNetworks(engine, settings, ahead)
         self._unwritten = UnwrittenVerdicts(engine)
         self._surveyor = Surveyor(engine, settings.runner_namespace, self._unwritten.read)
         self._repairs = Repairs(engine, settings.runner_namespace, self._networks, self._surveyor)
-        self._sweeper = Sweeper(engine, settings)
+        self._sweeper = Sweeper(engine, settings, ahead)
         self._quota = DiskQuota(engine, settings.container_disk_limit)
 
     async def find(self, bot: BotKey) -> BotRecord | None:
@@ -91,13 +93,14 @@ class DockerRuntime:
 
     async def launch(self, spec: BotSpec, replacing: BotRecord | None = None) -> BotRecord:
         name = spec.bot.container_name(self._settings.runner_namespace)
-        async with self._created(spec, name + NEXT) as container_id:
+        network = self._networks.choose(spec.bot, replacing.network if replacing is not None else "")
+        async with self._created(spec, name + NEXT, network) as container_id:
             try:
                 if replacing is not None:
                     await to_its_end(self._give_way(replacing, name))
                 # Named before it starts: a container that crashes at once cannot be renamed meanwhile.
                 await to_its_end(containers.rename(self._engine, container_id, name))
-                await to_its_end(self._start(container_id))
+                await to_its_end(self._start(container_id, spec.bot, network))
             except BaseException:
                 await asyncio.shield(self._undo(container_id, replacing, name))
                 raise
@@ -133,26 +136,29 @@ class DockerRuntime:
                 logger.exception("the replaced bot %s could not be brought back", name)
 
     @asynccontextmanager
-    async def _created(self, spec: BotSpec, name: str) -> AsyncIterator[str]:
+    async def _created(self, spec: BotSpec, name: str, network: str) -> AsyncIterator[str]:
         """A container with its files in place, removed again if the block fails or is cancelled."""
         try:
-            network = await to_its_end(self._networks.ensure(spec.bot))
+            await to_its_end(self._networks.ensure(spec.bot, network))
             container_id = await to_its_end(self._create(spec, name, network))
         except BaseException:
-            await asyncio.shield(self._discard(name, spec.bot))
+            await asyncio.shield(self._discard(name, spec.bot, network))
             raise
+        finally:
+            self._networks.let_go(network)
         try:
             for files in spec.options.files:
                 await containers.put_files(self._engine, container_id, files)
             yield container_id
         except BaseException:
-            await asyncio.shield(self._discard(container_id, spec.bot))
+            await asyncio.shield(self._discard(container_id, spec.bot, network))
             raise
 
-    async def _discard(self, container: str, bot: BotKey) -> None:
+    async def _discard(self, container: str, bot: BotKey, network: str) -> None:
         await containers.remove(self._engine, container)
-        if await self.find(bot) is None:
-            await self._networks.release(bot)
+        record = await self.find(bot)
+        if record is None or record.network != network:
+            await self._networks.release(network)
 
     async def _create(self, spec: BotSpec, name: str, network: str) -> str:
         config = container_config(spec, self._settings, network)
@@ -173,9 +179,9 @@ class DockerRuntime:
                 ) from error
             raise _start_failed(error) from error
 
-    async def _start(self, container_id: str) -> None:
+    async def _start(self, container_id: str, bot: BotKey, network: str) -> None:
         try:
-            await containers.start(self._engine, container_id)
+            await self._repairs.start(container_id, bot, network)
         except EngineError as error:
             raise _start_failed(error) from error
 
@@ -211,7 +217,7 @@ class DockerRuntime:
         await containers.set_policy(self._engine, record.id, restart=RUNNING_POLICY, cpu_shares=weight)
         self._unwritten.forget(record.id)
         try:
-            await self._repairs.start(record.id, record.bot)
+            await self._repairs.start(record.id, record.bot, record.network)
         except EngineError as error:
             raise _start_failed(error) from error
         return await self._inspected(record.id) or record
@@ -220,7 +226,7 @@ class DockerRuntime:
         await self.end(record, Verdict.STOPPED)
 
     async def remove(self, record: BotRecord) -> None:
-        await self._discard(record.id, record.bot)
+        await self._discard(record.id, record.bot, record.network)
 
     async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
         position = position_of(since)
@@ -265,8 +271,11 @@ class DockerRuntime:
     async def mark_warned(self, record: BotRecord) -> None:
         await containers.set_policy(self._engine, record.id, cpu_shares=WARNED_WEIGHT)
 
-    async def bots_with_networks(self) -> set[BotKey]:
-        return await self._sweeper.bots_with_networks()
+    async def release_networks(self, bot: BotKey) -> None:
+        await self._repairs.release_networks(bot, await self._surveyor.look_at(bot))
+
+    async def bots_with_unused_networks(self) -> set[BotKey]:
+        return await self._sweeper.bots_with_unused_networks()
 
     async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:
         return await self._sweeper.sweep(busy)

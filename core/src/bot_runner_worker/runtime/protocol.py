@@ -141,8 +141,12 @@ class BotRuntime(Protocol):
         """Note with the bot that it was told that its time is nearly over."""
         ...
 
-    async def bots_with_networks(self) -> set[BotKey]:
-        """The bots that have a network of their own, whether they are there or not."""
+    async def bots_with_unused_networks(self) -> set[BotKey]:
+        """The bots for which a network was made that no container refers to."""
+        ...
+
+    async def release_networks(self, bot: BotKey) -> None:
+        """Remove the networks that were made for a bot and that none of its containers refers to."""
         ...
 
     async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:

@@ -50,7 +50,8 @@ def record_of_row(row: Mapping[str, Any]) -> BotRecord | None:
     status = _live(row["State"], datetime.fromtimestamp(row["Created"], UTC))
     if status is None:
         return None
-    return _record(row["Id"], row["Names"][0].removeprefix("/"), row["Labels"], status)
+    name, network = row["Names"][0].removeprefix("/"), row["HostConfig"]["NetworkMode"]
+    return _record(row["Id"], name, row["Labels"], status, network=network)
 
 
 def record_of_inspection(container: Mapping[str, Any]) -> BotRecord:
@@ -83,6 +84,7 @@ def record_of_inspection(container: Mapping[str, Any]) -> BotRecord:
         reason=_reason(status, ending, exit_code, oom_killed, state.get("Error", "")),
         verdict=ending.verdict if ending else None,
         warned=ending is None and weight == WARNED_WEIGHT,
+        network=host["NetworkMode"],
         environment=environment,
     )
 

@@ -38,18 +38,23 @@ class Repairs:
         """
         record = sighting.record
         if not sighting.runs:
-            await self.start(record.id, record.bot)
+            await self.start(record.id, record.bot, record.network)
             # It may have been disconnected while it was down.
             again = await self._surveyor.look_at(record.bot)
             sighting = next((each for each in again if each.record.id == record.id), sighting)
         if sighting.state == "paused":
             await containers.unpause(self._engine, record.id)
         if not sighting.connected:
-            network = await self._networks.ensure(record.bot)
-            await networks.reconnect(self._engine, network, record.id)
+            await self._networks.ensure(record.bot, record.network)
+            await networks.reconnect(self._engine, record.network, record.id)
 
-    async def start(self, container: str, bot: BotKey) -> None:
+    async def start(self, container: str, bot: BotKey, network: str) -> None:
         """Start a container; if its network was removed while it was down, make that first.
+
+        Args:
+            container: Its id.
+            bot: Whose it is.
+            network: Name of its network.
 
         Raises:
             EngineError: If the Engine cannot start it.
@@ -60,7 +65,7 @@ class Repairs:
         except EngineError as error:
             if not error.not_found or await containers.inspect(self._engine, container) is None:
                 raise
-            network = await self._networks.ensure(bot)
+            await self._networks.ensure(bot, network)
             await networks.reconnect(self._engine, network, container)
             await containers.start(self._engine, container)
 
@@ -81,7 +86,9 @@ class Repairs:
                 logger.info("removing %s: it is left over", each.record.name)
                 await containers.remove(self._engine, each.record.id)
         if kept is None:
-            await self.release_networks(bot)
+            for network in {each.record.network for each in sightings}:
+                await self._networks.release(network)
+            await self.release_networks(bot, ())
             return
         if kept.record.name != name:
             logger.info("%s is %s again", kept.record.name, name)
@@ -89,13 +96,20 @@ class Repairs:
         gave_way = kept.record.name == name + PREVIOUS
         if gave_way and kept.record.verdict is None and not kept.runs:
             # It was stopped to give way, and may have ended as if it were done.
-            await self.start(kept.record.id, bot)
+            await self.start(kept.record.id, bot, kept.record.network)
 
-    async def release_networks(self, bot: BotKey) -> None:
-        """Remove the networks that were made for a bot; one that is in use stays."""
+    async def release_networks(self, bot: BotKey, sightings: tuple[Sighting, ...]) -> None:
+        """Remove the networks that were made for a bot, but those of its containers.
+
+        Args:
+            bot: The bot.
+            sightings: All its containers.
+        """
+        used = {each.record.network for each in sightings}
         mine = {**bot.labels(self._namespace), ROLE: "network"}
         for network in await networks.list_by_labels(self._engine, mine):
-            await networks.remove(self._engine, network["Id"])
+            if network["Name"] not in used:
+                await networks.remove(self._engine, network["Id"])
 
 
 def _has_started(sighting: Sighting) -> bool:

@@ -136,6 +136,7 @@ class BotRecord:
         reason: Why it is not running, in words.
         verdict: Why it was ended for good, if it was.
         warned: Whether it was told that its time is nearly over.
+        network: Name of its network.
     """
 
     bot: BotKey
@@ -156,4 +157,5 @@ class BotRecord:
     reason: str = ""
     verdict: Verdict | None = None
     warned: bool = False
+    network: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)

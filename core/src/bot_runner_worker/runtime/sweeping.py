@@ -5,9 +5,19 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
-from bot_runner_worker.engine import Engine, containers, images, networks
-from bot_runner_worker.identity import BOT_ID, BUILD_ROLE, NAMESPACE, ROLE, USER_ID, BotKey
+from bot_runner_worker.engine import Engine, containers, images, networks, volumes
+from bot_runner_worker.identity import (
+    BOT_ID,
+    BUILD_ROLE,
+    INSTANCE,
+    NAMESPACE,
+    PRESENCE_ROLE,
+    ROLE,
+    USER_ID,
+    BotKey,
+)
 from bot_runner_worker.isolation.probe import PROBE_ROLE
+from bot_runner_worker.networks.ahead import NetworksAhead
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,9 +37,11 @@ class Sweeper:
     Args:
         engine: The Engine.
         settings: The namespace, and how long a build may take.
+        ahead: This worker's networks that lie ready.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, ahead: NetworksAhead | None = None) -> None:
+        self._ahead = ahead
         self._engine = engine
         self._namespace = settings.runner_namespace
         self._build_seconds = float(settings.build_timeout_seconds)
@@ -74,7 +86,35 @@ class Sweeper:
             if self._seen_for(each) > PATIENCE:
                 await networks.remove(self._engine, each["Id"])
                 swept += 1
+        return swept + await self._sweep_networks_ahead()
+
+    async def _sweep_networks_ahead(self) -> int:
+        """Remove networks made ahead that no bot has, and no worker that is there holds ready."""
+        swept = 0
+        mine = {NAMESPACE: self._namespace}
+        found = [
+            each
+            for each in await networks.list_by_labels(self._engine, mine | {ROLE: "network"})
+            if INSTANCE in each["Labels"]
+        ]
+        if not found:
+            return 0
+        # In this order: what lies ready was made while its worker was there, and a container comes after it.
+        present = await volumes.list_by_labels(self._engine, mine | {ROLE: PRESENCE_ROLE})
+        instances = {labels.get(INSTANCE) for labels in present.values()}
+        used = await self._used_networks()
+        for each in found:
+            name, instance = each["Name"], each["Labels"][INSTANCE]
+            own = self._ahead is not None and instance == self._ahead.instance
+            ready = self._ahead is not None and self._ahead.has(name) if own else instance in instances
+            if name not in used and not ready:
+                await networks.remove(self._engine, each["Id"])
+                swept += 1
         return swept
+
+    async def _used_networks(self) -> set[str]:
+        rows = await containers.list_by_labels(self._engine, {NAMESPACE: self._namespace})
+        return {row["HostConfig"]["NetworkMode"] for row in rows}
 
     def _note(self, ids: list[str]) -> None:
         now = monotonic()
@@ -83,9 +123,11 @@ class Sweeper:
     def _seen_for(self, found: dict[str, Any]) -> float:
         return monotonic() - self._first_seen[found["Id"]]
 
-    async def bots_with_networks(self) -> set[BotKey]:
-        """The bots that have a network of their own."""
+    async def bots_with_unused_networks(self) -> set[BotKey]:
+        """The bots for which a network was made that no container refers to."""
         mine = {NAMESPACE: self._namespace, ROLE: "network"}
-        labels = [network["Labels"] for network in await networks.list_by_labels(self._engine, mine)]
-        # A network without a bot id is shared; one without a user is a probe's.
+        found = await networks.list_by_labels(self._engine, mine)
+        used = await self._used_networks()
+        labels = [network["Labels"] for network in found if network["Name"] not in used]
+        # A network without a bot id is shared, or lies ready; one without a user is a probe's.
         return {BotKey.from_labels(each) for each in labels if BOT_ID in each and each.get(USER_ID)}

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from bot_runner_worker.completion import to_its_end
 from bot_runner_worker.events import EventType
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.results import timestamp
-from bot_runner_worker.runtime.completion import to_its_end
 from bot_runner_worker.runtime.protocol import BotRuntime, EngineRun
 from bot_runner_worker.runtime.spec import BotRecord
 from bot_runner_worker.runtime.surveys import Sighting
@@ -59,7 +59,7 @@ class Reconciler:
             now: The time on the wall.
 
         Returns:
-            Whether the bot is still there.
+            False if it was removed because it had been readable for long enough.
 
         Raises:
             BotRunnerError: If something cannot be done now.
@@ -76,7 +76,8 @@ class Reconciler:
                     await asyncio.sleep(HEARSAY_SECONDS)
                     step = self._judge.next_step(bot, sightings, run, now())
                 if step is None or step is Step.WAIT:
-                    return bool(sightings)
+                    # One that is gone by now may have been removed from outside: see :meth:`bury`.
+                    return True
                 # To its end, even if the worker ends: what is done to a bot is told as well.
                 await to_its_end(self._take(step, bot, sightings))
                 if step is Step.REMOVE:
@@ -138,8 +139,7 @@ class Reconciler:
             await self._reporter.tell(EventType.REMOVED, record, reason="removed_from_outside")
 
     async def release(self, bot: BotKey) -> None:
-        """Remove the network of a bot that is not there."""
+        """Remove the networks of a bot that it does not use."""
         async with asyncio.timeout(CLAIM_SECONDS) as limit, self._admission.exclusively(bot):
             limit.reschedule(None)
-            if not await self._runtime.look_at(bot):
-                await self._runtime.settle(bot, ())
+            await self._runtime.release_networks(bot)

@@ -199,7 +199,7 @@ class Supervisor:
             self._step_back()
             return INTERVAL
         sweeps = monotonic() >= self._next_sweep
-        with_networks = await self._runtime.bots_with_networks() if sweeps else set()
+        with_networks = await self._runtime.bots_with_unused_networks() if sweeps else set()
         run = self._run = self._run or await self._runtime.current_run()
         self._changed.clear()
         self._lost = False
@@ -212,7 +212,7 @@ class Supervisor:
         waiting = self._attend(survey, busy, run, now)
         self._bury(survey, busy)
         if sweeps:
-            for bot in with_networks - survey.keys() - busy:
+            for bot in with_networks - busy:
                 self._attending.begin(bot, partial(self._reconciler.release, bot))
             await self._runtime.sweep(self._admission.busy)
             self._next_sweep = monotonic() + INTERVAL

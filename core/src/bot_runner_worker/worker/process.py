@@ -61,6 +61,7 @@ async def _run(settings: Settings) -> None:
         await engine.ask()
         for work in (engine.run(), isolation.run(), runner.supervisor.run(), runner.watcher.run()):
             _in_background(stack, work)
+        _in_background(stack, runner.networks_ahead.run())
         await worker.main()
 
 
