@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot_runner_worker.engine import Engine, volumes
-from bot_runner_worker.identity import KIND, NAMESPACE, PRESENCE_ROLE, ROLE
+from bot_runner_worker.identity import CACHE_ROLE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Outcome
@@ -71,10 +71,11 @@ class RunnerUnderTest:
 
 
 async def claim_volumes(engine: Engine, namespace: str) -> list[str]:
-    """Kinds and names of the volumes of a namespace, presences and the supervisor's claim aside."""
+    """Kinds and names of the volumes of a namespace, presences, caches and the supervisor's claim aside."""
     found = await volumes.list_by_labels(engine, {NAMESPACE: namespace})
     kinds = {name: labels.get(KIND, labels.get(ROLE)) for name, labels in found.items()}
-    return [f"{kind}: {name}" for name, kind in kinds.items() if kind not in (PRESENCE_ROLE, "supervisor")]
+    kept = (PRESENCE_ROLE, CACHE_ROLE, "supervisor")
+    return [f"{kind}: {name}" for name, kind in kinds.items() if kind not in kept]
 
 
 MakeRunner = Callable[..., Awaitable[RunnerUnderTest]]

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.identity import BOT_ID, INSTANCE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE, USER_ID
+from bot_runner_worker.identity import (
+    BOT_ID,
+    CACHE_ROLE,
+    INSTANCE,
+    KIND,
+    NAMESPACE,
+    PRESENCE_ROLE,
+    ROLE,
+    USER_ID,
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,8 @@ async def look(engine: Engine, namespace: str) -> State:
         labels = volume["Labels"] or {}
         if labels.get(ROLE) == PRESENCE_ROLE:
             present.add(labels.get(INSTANCE))
-        # What workers hold for as long as they are there.
-        if labels.get(ROLE) != PRESENCE_ROLE and labels.get(KIND) != "supervisor":
+        # What workers hold for as long as they are there, and what can be fetched again.
+        if labels.get(ROLE) not in (PRESENCE_ROLE, CACHE_ROLE) and labels.get(KIND) != "supervisor":
             others.append(f"volume {volume['Name']}")
     # What a worker holds ready is left over as soon as that worker is gone.
     used = {row["HostConfig"]["NetworkMode"] for row in rows}

@@ -29,6 +29,11 @@ ROLE = LABEL_PREFIX + "role"
 BUILD_ROLE = "build"
 """Role of the containers of a build's steps, and of the images that they make."""
 
+CONTENT = LABEL_PREFIX + "content"
+"""Label of images of ours that are the same to a bot although their ids differ."""
+
+CACHE_ROLE = "cache"
+"""Role of the volumes that keep what can be fetched again, see :mod:`bot_runner_worker.images.packages`."""
 CLAIM_ROLE = "claim"
 """Role of the volumes that say who works on what, see :mod:`bot_runner_worker.coordination`."""
 PRESENCE_ROLE = "presence"

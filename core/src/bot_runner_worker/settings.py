@@ -201,6 +201,9 @@ class Settings(BaseSettings):
         description="What images may take that no bot is made of, besides the operator's own; those used "
         "least recently go first",
     )
+    package_cache_size: Size = Field(
+        2048 * MIB, ge=0, description="What the cache of Python packages may take; a larger one is emptied"
+    )
     image_max_age_hours: float = Field(
         168, ge=0, description="Images that no bot is made of are kept for this long after their last use"
     )

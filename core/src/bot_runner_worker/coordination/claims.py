@@ -12,6 +12,7 @@ from bot_runner_worker.coordination.liveness import Census, Presence
 from bot_runner_worker.coordination.naming import Names
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, volumes
 from bot_runner_worker.identity import (
+    CACHE_ROLE,
     CLAIM_ROLE,
     INSTANCE,
     NAMESPACE,
@@ -146,7 +147,8 @@ class Claims:
         return self._holdings.is_void(claim) and await self._holdings.remove_void(claim)
 
     async def _found(self) -> dict[str, dict[str, str]]:
-        found = await volumes.list_by_labels(self._engine, {NAMESPACE: self.namespace})
+        all_volumes = await volumes.list_by_labels(self._engine, {NAMESPACE: self.namespace})
+        found = {name: labels for name, labels in all_volumes.items() if labels.get(ROLE) != CACHE_ROLE}
         self._census.look(found)
         return found
 

@@ -11,6 +11,33 @@ from bot_runner_worker.runtime.options import Files
 _CHANGE = b'"Kind":'
 
 
+async def wait(engine: Engine, container: str) -> int:
+    """Wait for a container's end, and return its exit code."""
+    answer = await engine.json("POST", f"containers/{container}/wait")
+    return int(answer["StatusCode"])
+
+
+async def commit(
+    engine: Engine, container: str, reference: str, *, image: str, labels: Mapping[str, str]
+) -> None:
+    """Make an image of what a container has written, with the configuration of the image below it.
+
+    Args:
+        engine: The Engine.
+        container: Name or id; it has ended.
+        reference: Tag of the new image.
+        image: Id of the image that the container was made from.
+        labels: Further labels.
+    """
+    config = dict((await engine.json("GET", f"images/{image}/json"))["Config"])
+    # The Engine fills what is missing from the container, whose command is not for the image.
+    config["Cmd"] = config.get("Cmd") or ["python3"]
+    config["Labels"] = {**(config.get("Labels") or {}), **labels}
+    repository, _, tag = reference.rpartition(":")
+    params = {"container": container, "repo": repository, "tag": tag, "pause": False}
+    await engine.json("POST", "commit", params=params, body=config, seconds=600)
+
+
 async def create(engine: Engine, name: str, config: Mapping[str, Any]) -> str:
     """Create a container and return its id. A name that is taken is an :class:`EngineError` 409."""
     answer = await engine.json("POST", "containers/create", params={"name": name}, body=config)

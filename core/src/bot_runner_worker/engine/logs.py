@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -66,6 +66,21 @@ async def read(
             while held > max_bytes and lines:
                 held -= len(lines.popleft().text.encode())
     return [*lines, *open_lines.values()]
+
+
+async def follow(engine: Engine, container: str) -> AsyncGenerator[str, None]:
+    """Yield a container's output in pieces, from its beginning to its end.
+
+    Bound it with :func:`asyncio.timeout`, and use :func:`contextlib.aclosing`.
+
+    Args:
+        engine: The Engine.
+        container: Name or id.
+    """
+    params = {"stdout": True, "stderr": True, "follow": True}
+    async with engine.request("GET", f"containers/{container}/logs", params=params, seconds=None) as response:
+        async for _, payload in _frames(response.content.iter_any()):
+            yield payload.decode(errors="replace")
 
 
 async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:

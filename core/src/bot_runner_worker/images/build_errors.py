@@ -5,6 +5,7 @@ import re
 from bot_runner_worker.engine import EngineError
 from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
+from bot_runner_worker.quantities import format_size
 from bot_runner_worker.settings import Settings
 
 _EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)$")
@@ -12,7 +13,7 @@ _EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)$")
 # What programs say when they meet one of the limits, first match wins.
 _HINTS = (
     (
-        r"No matching distribution found|Could not find a version",
+        r"No matching distribution found|Could not find a version|No solution found",
         "Check the names and versions in the requirements; the last line of the log names the one.",
     ),
     (
@@ -83,4 +84,20 @@ def of_engine(error: EngineError) -> BotRunnerError:
         Code.BUILD_FAILED,
         f"The Dockerfile was refused: {error.message[:500]}",
         hint="Correct the Dockerfile.",
+    )
+
+
+def output_exceeded(settings: Settings, log: list[str]) -> Rejected:
+    """The error of a build that was ended for its output.
+
+    Args:
+        settings: The limit.
+        log: The last lines of the output.
+    """
+    limit = settings.build_output_limit
+    return Rejected(
+        Code.BUILD_LIMIT_EXCEEDED,
+        f"The build printed more than {format_size(limit)} and was ended.",
+        hint="Print less, or ask the operator to raise BUILD_OUTPUT_LIMIT.",
+        details={"limit": "output", "limit_bytes": limit, "log": log},
     )

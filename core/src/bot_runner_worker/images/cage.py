@@ -10,6 +10,7 @@ from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.images import Progress
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.images import build_errors
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.watching import watched
 from bot_runner_worker.networks.builds import BuildNetwork
@@ -96,7 +97,7 @@ class BuildCage:
             succeeded = True
         except builds.EndlessOutput as error:
             self._half_built |= dict.fromkeys(trace.images)
-            raise _output_exceeded(settings, error.log) from error
+            raise build_errors.output_exceeded(settings, error.log) from error
         except BaseException:
             self._half_built |= dict.fromkeys(trace.images)
             raise
@@ -176,13 +177,3 @@ class BuildCage:
         if image is None or image.tags or image.labels.get(NAMESPACE) != namespace:
             return
         await engine_images.remove(self._engine, image.id)
-
-
-def _output_exceeded(settings: Settings, log: list[str]) -> Rejected:
-    limit = settings.build_output_limit
-    return Rejected(
-        Code.BUILD_LIMIT_EXCEEDED,
-        f"The build printed more than {format_size(limit)} and was ended.",
-        hint="Print less, or ask the operator to raise BUILD_OUTPUT_LIMIT.",
-        details={"limit": "output", "limit_bytes": limit, "log": log},
-    )

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bot_runner_worker.identity import CONTENT
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -29,3 +31,8 @@ class Image:
     size: int = 0
     tags: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """What tells it from images with which a bot would be another one."""
+        return self.labels.get(CONTENT) or self.id

@@ -2,16 +2,18 @@
 
 import asyncio
 import hashlib
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from bot_runner_worker.engine import Engine, EngineError
+from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.engine.images import Progress
 from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.errors import Code, Rejected, Unavailable
+from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
 from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.images import build_errors
 from bot_runner_worker.images import dockerfile as dockerfiles
@@ -20,11 +22,16 @@ from bot_runner_worker.images.base import network_context, ready_base_image, sil
 from bot_runner_worker.images.cage import BuildCage
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.image import Image
+from bot_runner_worker.images.packages import PackageInstaller
+from bot_runner_worker.images.packages.pip import pip_context
+from bot_runner_worker.images.packages.requirements import checked
 from bot_runner_worker.images.pulls import ImagePuller
 from bot_runner_worker.images.reference import ImageReference, own_repository
 from bot_runner_worker.images.uses import ImageUses
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "2"
 """Part of each image's key: raise it when the way of building changes what comes out."""
@@ -46,10 +53,12 @@ class ImageStore:
         self._puller = ImagePuller(
             engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned), uses=self.uses
         )
+        self.packages = PackageInstaller(engine, settings)
         self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
         """End what is going on in the background."""
+        await self.packages.close()
         await self.uses.close()
 
     async def base(self) -> Image:
@@ -64,6 +73,13 @@ class ImageStore:
             context.close()
         return replace(image, reference=self._settings.base_image)
 
+    async def prepare(self) -> None:
+        """Fetch beforehand what the first start with requirements would have to wait for."""
+        try:
+            await self.packages.prepare(await self.base())
+        except (*ENGINE_TROUBLE, BotRunnerError) as error:
+            logger.warning("nothing is prepared for the first start: %s", error)
+
     async def build(self, context: BuildContext, tools: Tools) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.build`.
 
@@ -73,6 +89,35 @@ class ImageStore:
         """
         image, was_there = await self._ensure(context, tenant=tools.tenant, report=tools.progress)
         self.uses.count(was_there)
+        return image
+
+    async def with_packages(self, requirements: Sequence[str], tools: Tools) -> Image:
+        """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.with_packages`.
+
+        Raises:
+            Rejected: ``INVALID_REQUIREMENT``, or ``BUILD_FAILED`` with the last lines of the output.
+        """
+        base = await self.base()
+        wanted = checked(requirements)
+        reference = self._tag("packages", base.id, *wanted)
+        async with self._building.setdefault(reference, asyncio.Lock()):
+            image = await engine_images.inspect(self._engine, reference)
+            self.uses.count(image is not None)
+            if image is None:
+                async with self.uses.kept([base]):
+                    image = await self._install(base, wanted, reference, tools)
+        self.uses.note(image)
+        return image
+
+    async def _install(self, base: Image, requirements: list[str], reference: str, tools: Tools) -> Image:
+        with _told_to_the_author(self._settings):
+            if await self.packages.install(base, requirements, reference, tools.progress):
+                image = await engine_images.inspect(self._engine, reference)
+                if image is None:
+                    raise _gone()
+                return image
+        with pip_context(base, requirements, self._settings) as context:
+            image, _ = await self._ensure(context, tenant=tools.tenant, report=tools.progress)
         return image
 
     async def pull(self, reference: str, tools: Tools, *, auth: RegistryAuth | None = None) -> Image:
@@ -116,11 +161,7 @@ class ImageStore:
                 image = await engine_images.inspect(self._engine, reference)
                 await self._check(context, image)
         if image is None:
-            raise Unavailable(
-                Code.ENGINE_FAILED,
-                "The image was gone right after it was built.",
-                hint="Try again.",
-            )
+            raise _gone()
         self.uses.note(image)
         return image, was_there
 
@@ -146,7 +187,7 @@ class ImageStore:
     async def _build(
         self, reference: str, context: BuildContext, dockerfile: bytes, report: Progress
     ) -> None:
-        try:
+        with _told_to_the_author(self._settings):
             await self._cage.build(
                 tag=reference,
                 tar=context.chunks(dockerfile),
@@ -155,9 +196,20 @@ class ImageStore:
                 arguments=self._settings.proxy_environment(),
                 progress=report,
             )
-        except BuildError as error:
-            raise build_errors.failed(error) from error
-        except TimeoutError as error:
-            raise build_errors.timed_out(self._settings) from error
-        except EngineError as error:
-            raise build_errors.of_engine(error) from error
+
+
+@contextmanager
+def _told_to_the_author(settings: Settings) -> Iterator[None]:
+    """Turn what ends a build into what the bot's author is told."""
+    try:
+        yield
+    except BuildError as error:
+        raise build_errors.failed(error) from error
+    except TimeoutError as error:
+        raise build_errors.timed_out(settings) from error
+    except EngineError as error:
+        raise build_errors.of_engine(error) from error
+
+
+def _gone() -> Unavailable:
+    return Unavailable(Code.ENGINE_FAILED, "The image was gone right after it was built.", hint="Try again.")

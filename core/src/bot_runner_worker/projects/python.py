@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bot_runner_worker.errors import Rejected
+from bot_runner_worker.images.packages.pip import PIP_INSTALL
 from bot_runner_worker.projects.tree import ProjectTree
 
 FOLDER = "/app"
@@ -16,9 +17,6 @@ USER = 10001
 
 GENERATED_FOLDER = ".bot-runner"
 _MAX_DESCRIPTION = 256 * 1024
-_PIP = (
-    "python3 -m pip install --no-cache-dir --no-input --disable-pip-version-check --root-user-action=ignore"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +115,12 @@ def python_dockerfile(base_id: str, dependencies: Dependencies, command: Sequenc
     if dependencies.lines:
         lines += [
             f"COPY {GENERATED_FOLDER}/requirements.txt /tmp/requirements.txt",
-            f"RUN {_PIP} -r /tmp/requirements.txt",
+            f"RUN {PIP_INSTALL} -r /tmp/requirements.txt",
         ]
     # Before WORKDIR, which would make the folder root's: bots keep their databases beside their code.
     lines += [f"COPY --chown={USER}:{USER} . {FOLDER}", f"WORKDIR {FOLDER}"]
     if dependencies.install:
-        lines.append(f"RUN {_PIP} {dependencies.install}")
+        lines.append(f"RUN {PIP_INSTALL} {dependencies.install}")
     # For packages in src that are run from where they are; the folder need not exist.
     lines += [f"ENV PYTHONPATH={FOLDER}:{FOLDER}/src", f"USER {USER}:{USER}"]
     lines.append(f"CMD {json.dumps(list(command))}")

@@ -94,7 +94,7 @@ class BotSpec:
         options = self.options
         return digest_of(
             {
-                "image": self.image.id,
+                "image": self.image.content,
                 "command": options.command,
                 "entrypoint": options.entrypoint,
                 "environment": {**options.environment, **self.environment},

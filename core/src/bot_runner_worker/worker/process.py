@@ -61,7 +61,8 @@ async def _run(settings: Settings) -> None:
         await engine.ask()
         for work in (engine.run(), isolation.run(), runner.supervisor.run(), runner.watcher.run()):
             _in_background(stack, work)
-        _in_background(stack, runner.networks_ahead.run())
+        for work in (runner.networks_ahead.run(), runner.images.prepare()):
+            _in_background(stack, work)
         await worker.main()
 
 

@@ -7,11 +7,9 @@ share one; the code is data that is put into the created container.
 from collections.abc import Awaitable
 from typing import Any
 
-from bot_runner_simple.image import requirements_context
 from bot_runner_simple.params import SimpleParams
 from bot_runner_simple.process import bot_process
 from bot_runner_worker.plugin import (
-    BuildContext,
     ContainerOptions,
     DeploymentRequest,
     DeploymentSource,
@@ -38,19 +36,12 @@ def deployment_sources() -> list[DeploymentSource]:
 
 
 @hookimpl
-def prepare_build_context(
-    request: DeploymentRequest[Any], tools: Tools
-) -> Awaitable[BuildContext | None] | None:
-    """A build context for the requirements, if there are any."""
-    return requirements_context(request.params, tools) if request.mode == MODE else None
-
-
-@hookimpl
-def resolve_image(
-    request: DeploymentRequest[Any], context: BuildContext | None, tools: Tools
-) -> Awaitable[Image] | None:
-    """The bare base image for a bot without requirements; otherwise the core builds the context."""
-    return tools.images.base() if request.mode == MODE and context is None else None
+def resolve_image(request: DeploymentRequest[Any], tools: Tools) -> Awaitable[Image] | None:
+    """The base image with the requirements, if there are any."""
+    if request.mode != MODE:
+        return None
+    requirements = request.params.requirements
+    return tools.images.with_packages(requirements, tools) if requirements else tools.images.base()
 
 
 @hookimpl

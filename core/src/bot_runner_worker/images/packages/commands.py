@@ -1,0 +1,70 @@
+"""What runs in the containers that install packages: fixed words, and requirements after a ``--``."""
+
+from collections.abc import Mapping, Sequence
+
+UV_VERSION = "0.13.9"
+
+UV_FOLDER = "/opt/bot-runner-uv"
+"""Where the volume with uv is mounted."""
+
+CACHE_FOLDER = "/opt/bot-runner-cache"
+"""Where the volume with the cache of wheels is mounted."""
+
+WHEELS_ONLY = ("--only-binary", ":all:", "--link-mode", "copy", "--cache-dir", CACHE_FOLDER)
+WITH_BUILDS = ("--no-cache",)
+
+_UV = f"{UV_FOLDER}/ready/bin/uv"
+
+
+def install(
+    requirements: Sequence[str], how: Sequence[str], environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Install packages beside those of the base image, for its own interpreter.
+
+    Args:
+        requirements: Checked ones (PEP 508), from the index only.
+        how: :data:`WHEELS_ONLY` or :data:`WITH_BUILDS`.
+        environment: Proxies. As arguments, since variables of the container would stay in the image.
+    """
+    return (
+        *("env", *(f"{name}={value}" for name, value in environment.items()), _UV),
+        # No bytecode: uv's compiler starts the interpreter with the packages' .pth files.
+        *("pip", "install", "--system", "--break-system-packages", "--no-compile-bytecode"),
+        *("--no-config", "--no-progress", "--system-certs", *how, "--", *requirements),
+    )
+
+
+def is_missing(output: str) -> bool:
+    """Whether :func:`install` failed because there is no uv in the volume."""
+    return _UV in output and "No such file or directory" in output
+
+
+def fetch_uv(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Install uv itself into its volume, once; whole or not at all, even if two do it at once."""
+    script = (
+        f"test -d {UV_FOLDER}/ready && exit; "
+        f"part=$(mktemp -d {UV_FOLDER}/part.XXXXXX); "
+        "python3 -m pip install --quiet --no-cache-dir --no-input --disable-pip-version-check --no-deps "
+        f'--root-user-action=ignore --only-binary :all: --target "$part" uv=={UV_VERSION}; '
+        f'chmod 755 "$part"; mv -T "$part" {UV_FOLDER}/ready || test -d {UV_FOLDER}/ready'
+    )
+    return ("env", *(f"{name}={value}" for name, value in environment.items()), "sh", "-ec", script)
+
+
+def compile_bytecode() -> tuple[str, ...]:
+    """Compile what was installed. ``-S``: no ``.pth`` file is run; ``-I``: nothing around is imported.
+
+    The sources stay as they are with the image, so no time stamps are checked (PEP 552).
+    """
+    script = (
+        "import compileall, py_compile, sysconfig\n"
+        "mode = py_compile.PycInvalidationMode.UNCHECKED_HASH\n"
+        "for path in {sysconfig.get_path(each) for each in ('purelib', 'platlib')}:\n"
+        "    compileall.compile_dir(path, quiet=2, workers=0, invalidation_mode=mode)\n"
+    )
+    return ("python3", "-I", "-S", "-c", script)
+
+
+def measure_cache() -> tuple[str, ...]:
+    """Print how many KiB the cache of wheels takes."""
+    return ("du", "-sk", CACHE_FOLDER)

@@ -1,0 +1,132 @@
+"""The two volumes that installing takes: uv itself, and the cache of wheels that all tenants share."""
+
+import asyncio
+import logging
+from hashlib import sha256
+from time import monotonic
+
+from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, volumes
+from bot_runner_worker.engine.builds import BuildError
+from bot_runner_worker.errors import BotRunnerError
+from bot_runner_worker.identity import CACHE_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.images.base import silent
+from bot_runner_worker.images.image import Image
+from bot_runner_worker.images.packages import commands
+from bot_runner_worker.images.packages.container import Work, WorkContainers
+from bot_runner_worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN_AFTER = 600.0
+"""Seconds before uv is fetched again after it could not be."""
+
+MEASURED_EVERY = 20
+"""After so many installations it is looked whether the cache has grown too large."""
+
+
+class PackageVolumes:
+    """Sees to the volumes.
+
+    Args:
+        engine: The Engine.
+        settings: The namespace, and how large the cache may grow.
+        work: Runs containers.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, work: WorkContainers) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._work = work
+        self._labels = {NAMESPACE: settings.runner_namespace, ROLE: CACHE_ROLE}
+        self._fetching = asyncio.Lock()
+        # uv is of one kind of machine and C library: the base image's.
+        self._ready: set[str] = set()
+        self._not_before = 0.0
+        self._installations = 0
+        self.cache = self._name("wheels")
+
+    def _name(self, *parts: str) -> str:
+        digest = sha256("\0".join((self._settings.runner_namespace, *parts)).encode()).hexdigest()[:16]
+        return f"bot-runner-{parts[0]}-{digest}"
+
+    def uv(self, base: Image) -> str:
+        """Name of the volume with uv for a base image."""
+        return self._name("uv", commands.UV_VERSION, base.id)
+
+    async def are_ready(self, base: Image, network: str) -> bool:
+        """Make sure that both are there; returns whether they are.
+
+        Args:
+            base: The base image.
+            network: Where the package index is reached.
+
+        Raises:
+            EngineError: If the Engine refuses something.
+            Unavailable: If the Engine does not answer.
+        """
+        uv = self.uv(base)
+        async with self._fetching:
+            if uv in self._ready:
+                return True
+            if monotonic() < self._not_before:
+                return False
+            for name in (uv, self.cache):
+                await volumes.create(self._engine, name, self._labels)
+            work = Work(
+                image=base.id,
+                command=commands.fetch_uv(self._settings.proxy_environment()),
+                network=network,
+                volumes={commands.UV_FOLDER: uv},
+                writable=frozenset({commands.UV_FOLDER}),
+            )
+            try:
+                async with self._work.done(work, silent):
+                    pass
+            except (BuildError, BotRunnerError, TimeoutError) as error:
+                reason = error.log[-1:] if isinstance(error, BuildError) else error
+                logger.warning("uv %s cannot be had, pip does its work: %s", commands.UV_VERSION, reason)
+                self._not_before = monotonic() + TRY_AGAIN_AFTER
+                return False
+            self._ready.add(uv)
+            return True
+
+    async def discard_uv(self, base: Image) -> None:
+        """Fetch uv again the next time: there is none in its volume.
+
+        Args:
+            base: The base image.
+
+        Raises:
+            EngineError: If the volume is in use.
+            Unavailable: If the Engine does not answer.
+        """
+        self._ready.discard(self.uv(base))
+        await self._work.settled()
+        await volumes.remove(self._engine, self.uv(base))
+
+    async def tidy(self, base: Image) -> None:
+        """After some installations, empty the cache if it has grown too large.
+
+        Args:
+            base: The base image.
+        """
+        self._installations += 1
+        if self._installations % MEASURED_EVERY:
+            return
+        work = Work(
+            image=base.id,
+            command=commands.measure_cache(),
+            volumes={commands.CACHE_FOLDER: self.cache},
+            cpu_shares=2,
+        )
+        try:
+            async with self._work.done(work, silent) as (_, output):
+                size = int(output[-1].split()[0]) * 1024
+            await self._work.settled()
+            if size > self._settings.package_cache_size:
+                logger.info("emptying the cache of packages: it has grown to %d bytes", size)
+                # Refused while an installation uses it; then the next look does it.
+                await volumes.remove(self._engine, self.cache)
+                await volumes.create(self._engine, self.cache, self._labels)
+        except (*ENGINE_TROUBLE, BuildError, BotRunnerError, TimeoutError, ValueError) as error:
+            logger.warning("the cache of packages could not be looked after: %s", error)

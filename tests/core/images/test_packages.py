@@ -1,0 +1,254 @@
+"""Images of packages: installed once for all tenants, none of whom can change what another one gets."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.package_index import PackageIndex, package_index
+
+from bot_runner_worker.engine import EngineError, containers, volumes
+from bot_runner_worker.engine import images as engine_images
+from bot_runner_worker.images.image import Image
+from bot_runner_worker.images.packages import commands
+from bot_runner_worker.images.packages import volumes as package_volumes
+from bot_runner_worker.images.packages.container import WorkContainers
+
+pytestmark = pytest.mark.engine
+
+TAMPER = f"""
+import os
+for root in ("{commands.CACHE_FOLDER}", "{commands.UV_FOLDER}"):
+    for folder, _, names in os.walk(root):
+        for name in {{"victim.py", "uv"}} & set(names):
+            try:
+                with open(os.path.join(folder, name), "a") as file:
+                    file.write("\\nWORD = 'tampered'\\n")
+            except OSError:
+                pass
+"""
+"""What a tenant's source distribution may try: to change whatever other tenants' installations read."""
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackageIndex]:
+    """An index with uv and a few packages."""
+    folder: Path = tmp_path_factory.mktemp("index")
+    with package_index(folder) as made:
+        made.add_uv()
+        made.add_wheel("victim", {"victim.py": "WORD = 'as published'\n"})
+        made.add_wheel("other", {"other.py": "WORD = 1\n"})
+        made.add_wheel("path_file", {"path_file.pth": "import os; open('/ran-at-start', 'w')\n"})
+        made.add_source("evil", TAMPER)
+        made.add_source("endless", "while True: print('x' * 1000)")
+        made.add_source("broken", "raise SystemExit('the compiler said no')")
+        yield made
+
+
+@pytest.fixture
+async def runner(make_runner: MakeRunner, index: PackageIndex) -> RunnerUnderTest:
+    """A runner that uses this index."""
+    return await make_runner(package_index_url=index.url, ca_bundle=index.ca)
+
+
+async def start(runner: RunnerUnderTest, *requirements: str, user_id: str = "alice", code: str = "") -> Any:
+    """Start a bot that prints something, and return the outcome."""
+    code = (code or "print('up', flush=True)") + "\nimport time\ntime.sleep(999)"
+    return await runner.start(
+        user_id, deployment_mode="simple", code=code, requirements=list(requirements), replace=True
+    )
+
+
+async def said(runner: RunnerUnderTest, user_id: str) -> str:
+    """What the bot prints first."""
+    for _ in range(200):
+        logs = (await runner.task("get_logs", user_id=user_id, bot_id="bot")).data["logs"]
+        if logs:
+            return str(logs).strip()
+        await asyncio.sleep(0.1)
+    raise AssertionError("the bot said nothing")
+
+
+async def image_of(runner: RunnerUnderTest, user_id: str = "alice") -> Image:
+    """The image of a tenant's bot."""
+    data = (await runner.task("check_status", user_id=user_id, bot_id="bot")).data
+    container = await containers.inspect(runner.engine, data["container_id"])
+    assert container is not None
+    image = await engine_images.inspect(runner.engine, container["Image"])
+    assert image is not None
+    return image
+
+
+async def has(runner: RunnerUnderTest, image: Image, path: str) -> bool:
+    """Whether an image has a file, without running anything of it."""
+    probe = await containers.create(runner.engine, None, {"Image": image.id, "Cmd": ["true"]})
+    try:
+        async with runner.engine.request("GET", f"containers/{probe}/archive", params={"path": path}):
+            return True
+    except EngineError as error:
+        if error.not_found:
+            return False
+        raise
+    finally:
+        await containers.remove(runner.engine, probe)
+
+
+async def test_packages_are_installed_once_for_all_who_ask_for_the_same(
+    runner: RunnerUnderTest, index: PackageIndex
+) -> None:
+    await start(runner, "other")  # so that uv is there
+    before = index.requests["victim-1.0-py3-none-any.whl"]
+    word = "import victim; print(victim.WORD, flush=True)"
+    tenants = [f"user-{number}" for number in range(4)]
+    outcomes = await asyncio.gather(
+        *(start(runner, "victim", "other", user_id=each, code=word) for each in tenants)
+    )
+    assert {each.data["status"] for each in outcomes} == {"started"}, [each.data for each in outcomes]
+    assert len({(await image_of(runner, each)).content for each in tenants}) == 1
+    assert {await said(runner, each) for each in tenants} == {"as published"}
+    # Once for its metadata, where the index cannot send a part of a file, and once to install it.
+    assert index.requests["victim-1.0-py3-none-any.whl"] - before <= 2
+    # Another set of packages is another image, made of the same cached wheels.
+    asked = index.requests["victim-1.0-py3-none-any.whl"]
+    await start(runner, "victim", user_id="later")
+    assert index.requests["victim-1.0-py3-none-any.whl"] == asked
+
+
+async def test_bytecode_follows_and_makes_no_other_bot_of_it(runner: RunnerUnderTest) -> None:
+    first = await start(runner, "victim")
+    plain = await image_of(runner)
+    await runner.runner.images.packages.settled()
+    again = await start(runner, "victim")
+    assert (again.data["status"], again.data["container_id"]) == (
+        "already_running",
+        first.data["container_id"],
+    )
+    await start(runner, "victim", user_id="bob", code="import victim; print(victim.__cached__, flush=True)")
+    compiled = await image_of(runner, "bob")
+    assert compiled.id != plain.id
+    cached = await said(runner, "bob")
+    assert cached.endswith(".pyc")
+    assert await has(runner, compiled, cached)
+    assert not await has(runner, plain, cached)
+
+
+async def test_a_source_distribution_changes_nothing_for_others(runner: RunnerUnderTest) -> None:
+    word = "import victim; print(victim.WORD, flush=True)"
+    await start(runner, "victim", user_id="before", code=word)
+    evil = await start(runner, "evil", user_id="mallory")
+    assert evil.data["status"] == "started", evil.data
+    await start(runner, "victim", "other", user_id="after", code=word)
+    assert await said(runner, "before") == await said(runner, "after") == "as published"
+
+
+async def test_it_would_change_the_cache_if_it_had_it(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above can fail."""
+    word = "import victim; print(victim.WORD, flush=True)"
+    await start(runner, "victim", user_id="before", code=word)
+    careless = tuple(each for each in commands.WHEELS_ONLY if each not in ("--only-binary", ":all:"))
+    with monkeypatch.context() as patched:
+        patched.setattr(commands, "WHEELS_ONLY", careless)
+        await start(runner, "evil", user_id="mallory")
+    after = await start(runner, "victim", "other", user_id="after", code=word)
+    assert after.ending != "success" or await said(runner, "after") == "tampered"
+
+
+async def test_nothing_of_a_package_runs_while_it_is_installed(runner: RunnerUnderTest) -> None:
+    # The bot itself must not start Python's site either, or it would leave the mark.
+    assert (await start(runner, "path-file")).data["status"] == "started"
+    await runner.runner.images.packages.settled()
+    bob = await start(runner, "path-file", user_id="bob")
+    assert bob.data["status"] == "started"
+    for tenant in ("alice", "bob"):
+        assert not await has(runner, await image_of(runner, tenant), "/ran-at-start")
+
+
+@pytest.mark.parametrize(
+    ("requirement", "code", "words"),
+    [
+        ("no-such-package", "BUILD_FAILED", "no-such-package"),
+        ("victim>=2", "BUILD_FAILED", "victim"),
+        ("broken", "BUILD_FAILED", "the compiler said no"),
+        ("endless", "BUILD_FAILED", "out of memory"),
+    ],
+)
+async def test_what_cannot_be_installed_says_why_and_leaves_nothing(
+    make_runner: MakeRunner, index: PackageIndex, requirement: str, code: str, words: str
+) -> None:
+    runner = await make_runner(package_index_url=index.url, ca_bundle=index.ca, build_memory_limit="128m")
+    refused = await start(runner, requirement)
+    error = refused.data["error"]
+    assert (refused.ending, error["code"]) == ("rejected", code), error
+    assert words in str(error)
+    assert error["hint"]
+    await runner.runner.images.packages.settled()
+    assert await runner.leftovers("containers/json", "networks") == []
+    tags = [each for each in await runner.leftovers("images/json") if "packages" in each]
+    assert tags == []
+
+
+async def test_a_start_that_is_cancelled_leaves_no_container(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(runner, "other")
+    for step in ("_run", "_watch"):
+        begun = asyncio.Event()
+
+        async def hang(self: WorkContainers, *args: Any, begun: asyncio.Event = begun) -> Any:
+            begun.set()
+            await asyncio.sleep(3600)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(WorkContainers, step, hang)
+            starting = asyncio.create_task(start(runner, "victim", user_id="bob"))
+            await begun.wait()
+            starting.cancel()
+            await asyncio.wait([starting])
+    await runner.runner.images.packages.settled()
+    assert len(await runner.containers()) == 1  # the first bot's
+
+
+async def test_a_volume_that_was_removed_is_made_again(runner: RunnerUnderTest) -> None:
+    await start(runner, "other")
+    await runner.runner.images.packages.settled()
+    mine = {"io.avtomatika.bot-runner.role": "cache"}
+    mine["io.avtomatika.bot-runner.namespace"] = runner.settings.runner_namespace
+    for name in await volumes.list_by_labels(runner.engine, mine):
+        await volumes.remove(runner.engine, name)
+    assert (await start(runner, "victim", user_id="bob")).data["status"] == "started"
+
+
+async def test_without_uv_pip_does_it(
+    make_runner: MakeRunner, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "UV_VERSION", "0.0.0.dev0")
+    runner = await make_runner(package_index_url=index.url, ca_bundle=index.ca)
+    await start(runner, "victim", code="import victim; print(victim.WORD, flush=True)")
+    assert await said(runner, "alice") == "as published"
+
+
+async def test_where_uv_cannot_reach_the_index_pip_does_it(
+    make_runner: MakeRunner, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the stricter one about certificates."""
+    runner = await make_runner(package_index_url=index.url, ca_bundle=index.ca)
+    nowhere = ("--default-index", "https://127.0.0.1:9/simple")
+    monkeypatch.setattr(commands, "WHEELS_ONLY", (*commands.WHEELS_ONLY, *nowhere))
+    await start(runner, "victim", code="import victim; print(victim.WORD, flush=True)")
+    assert await said(runner, "alice") == "as published"
+
+
+async def test_a_cache_that_has_grown_too_large_is_emptied(
+    make_runner: MakeRunner, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_volumes, "MEASURED_EVERY", 1)
+    runner = await make_runner(package_index_url=index.url, ca_bundle=index.ca, package_cache_size="1k")
+    await start(runner, "victim")
+    await runner.runner.images.packages.settled()
+    asked = index.requests["victim-1.0-py3-none-any.whl"]
+    await start(runner, "victim", "other", user_id="bob")
+    assert index.requests["victim-1.0-py3-none-any.whl"] > asked
