@@ -9,9 +9,9 @@ import pytest
 from tests.corpus.servers import Servers
 from tests.corpus.watching import children, gone
 
-from bot_runner_custom_git.address import RepositoryAddress
-from bot_runner_custom_git.environment import local_environment, remote_environment
-from bot_runner_custom_git.process import GitProcess
+from bot_runner_git.address import RepositoryAddress
+from bot_runner_git.environment import local_environment, remote_environment
+from bot_runner_git.process import GitProcess
 from bot_runner_worker.errors import Rejected
 from bot_runner_worker.projects import Deadline
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot_runner_custom_git.folders import PREFIX, RepositoryFolder, sweep
+from bot_runner_git.folders import PREFIX, RepositoryFolder, sweep
 
 CHILD = """
-from bot_runner_custom_git.folders import RepositoryFolder
+from bot_runner_git.folders import RepositoryFolder
 folder = RepositoryFolder()
 (folder.path / "objects").mkdir()
 (folder.path / "objects" / "pack").write_bytes(bytes(1000))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from git import Git
 
-from bot_runner_custom_git.environment import local_environment
-from bot_runner_custom_git.errors import (
+from bot_runner_git.environment import local_environment
+from bot_runner_git.errors import (
     CODES,
     GIT_FAILED,
     GIT_FOLDER_NOT_FOUND,
@@ -20,9 +20,9 @@ from bot_runner_custom_git.errors import (
     GIT_SUBMODULES_UNSUPPORTED,
     too_large,
 )
-from bot_runner_custom_git.folders import RepositoryFolder, sweep_once
-from bot_runner_custom_git.params import GitParams
-from bot_runner_custom_git.process import OLDEST_GIT, GitProcess
+from bot_runner_git.folders import RepositoryFolder, sweep_once
+from bot_runner_git.location import GitLocation
+from bot_runner_git.process import OLDEST_GIT, GitProcess
 from bot_runner_worker.plugin import Rejected, Unavailable, checked_path
 from bot_runner_worker.projects import Deadline, Links, ProjectTree, ProjectTreeWriter, read_tar
 from bot_runner_worker.quantities import format_size
@@ -105,7 +105,7 @@ class RemoteRepository:
                 size += path.stat().st_size
         return size
 
-    def revision(self, params: GitParams, environment: Mapping[str, str]) -> Revision:
+    def revision(self, location: GitLocation, environment: Mapping[str, str]) -> Revision:
         """Ask the remote what ``git_branch`` stands for; this also proves that the request may read it.
 
         Raises:
@@ -114,15 +114,15 @@ class RemoteRepository:
         """
         _check_version()
         sweep_once()
-        name = params.git_branch
-        if name is None or params.commit:
+        name = location.git_branch
+        if name is None or location.commit:
             candidates = ["HEAD"]
         else:
             candidates = [f"refs/heads/{name}", f"refs/tags/{name}^{{}}", f"refs/tags/{name}"]
         with self._git("ls-remote", "-q", "--", self._url, *candidates, environment=environment) as process:
             lines = process.all_output(_MAX_LISTING).splitlines()
-        if params.commit:
-            return Revision(params.commit, params.commit)
+        if location.commit:
+            return Revision(location.commit, location.commit)
         # The server matches the end of names only: "x/refs/heads/main" would also be listed.
         found = {ref: oid for oid, _, ref in (line.partition("\t") for line in lines)}
         for candidate in candidates:

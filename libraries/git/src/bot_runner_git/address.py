@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import unquote
 
-from bot_runner_custom_git.errors import INVALID_GIT_URL
+from bot_runner_git.errors import INVALID_GIT_URL
 from bot_runner_worker.outbound import SourceUrl, parse_url
 from bot_runner_worker.plugin import Rejected
 

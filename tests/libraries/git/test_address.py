@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from bot_runner_custom_git.address import RepositoryAddress
+from bot_runner_git.address import RepositoryAddress
 from bot_runner_worker.errors import Rejected
 
 

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot_runner_custom_git.address import RepositoryAddress
+from bot_runner_git.address import RepositoryAddress
 
 # Servers that prepare a large pack only send a few bytes now and then: silence counts, not slowness; what is
 # slow meets the time limit of the whole.

@@ -12,7 +12,7 @@ from subprocess import Popen, TimeoutExpired
 from git import Git
 from git.exc import GitCommandNotFound
 
-from bot_runner_custom_git.errors import GIT_FAILED, of_git, too_large
+from bot_runner_git.errors import GIT_FAILED, of_git, too_large
 from bot_runner_worker.plugin import Unavailable
 from bot_runner_worker.projects import Deadline
 from bot_runner_worker.quantities import format_size
