@@ -58,8 +58,8 @@ class AskedRemote:
 async def asked(location: GitLocation, tools: Tools) -> AsyncIterator[AskedRemote]:
     """Ask the remote what a location stands for, with the request's own credentials.
 
-    It is asked in any case, also where the caller has an image of the commit already: who may no longer read a
-    repository does not get its image either.
+    It is asked in any case, also where the caller has an image of the commit already: who may no longer read
+    a repository does not get its image either.
 
     Args:
         location: The request's params.
