@@ -141,7 +141,7 @@ class BotStarter:
                 error.stage = error.stage or stage.value
                 raise
         await self._announcer.tell(EventType.STARTED, record)
-        notes = list(context.notes) if context is not None else []
+        notes = [*(context.notes if context is not None else ()), *tools.notes]
         return _started(record, "started", replaced=live, notes=notes)
 
 
