@@ -68,7 +68,11 @@ def test_every_setting_is_in_the_guide_with_its_default(guide: str) -> None:
 def codes_in_use() -> Iterator[str]:
     """All codes of errors that leave the worker and its plugins."""
     yield from (code.value for code in Code)
-    for module in ("bot_runner_git.errors", "bot_runner_custom_archive.errors"):
+    for module in (
+        "bot_runner_compose_service.errors",
+        "bot_runner_custom_archive.errors",
+        "bot_runner_git.errors",
+    ):
         yield from (name for name, value in vars(import_module(module)).items() if name == value)
     for source in SOURCES:
         for path in (REPOSITORY / source).rglob("*.py"):
