@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from bot_runner_worker.engine import Engine, volumes
 from bot_runner_worker.identity import KIND, NAMESPACE, PRESENCE_ROLE, ROLE
+from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Outcome
@@ -87,6 +88,7 @@ async def make_runner() -> AsyncIterator[MakeRunner]:
 
         async def make(**settings: Any) -> RunnerUnderTest:
             namespace = settings.pop("runner_namespace", f"test-{uuid4().hex[:12]}")
+            folder = settings.pop("plugins", None)
             defaults = {
                 "worker_token": SecretStr("test-worker-token"),
                 "docker_host": ENGINE,
@@ -94,7 +96,9 @@ async def make_runner() -> AsyncIterator[MakeRunner]:
                 "docker_network": f"{namespace}-net",
                 "stop_grace_seconds": 2,
             }
-            runner = Runner(Settings.load(runner_namespace=namespace, **{**defaults, **settings}))
+            loaded = Settings.load(runner_namespace=namespace, **{**defaults, **settings})
+            plugins = None if folder is None else folder.plugins(HookRules.of(loaded))
+            runner = Runner(loaded, plugins)
             await stack.enter_async_context(runner)
 
             async def sweep() -> None:

@@ -51,7 +51,7 @@ from bot_runner_worker.outbound import OutboundPolicy, SourceUrl
 from bot_runner_worker.plugins.sources import DeploymentRequest, DeploymentSource
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.requests import StrictModel
-from bot_runner_worker.runtime.options import ContainerOptions, Files
+from bot_runner_worker.runtime.options import ContainerOptions, Device, Files, Mount
 from bot_runner_worker.settings import Settings
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -66,10 +66,12 @@ __all__ = [
     "ContainerOptions",
     "DeploymentRequest",
     "DeploymentSource",
+    "Device",
     "EventType",
     "Files",
     "Image",
     "ImageReference",
+    "Mount",
     "OutboundPolicy",
     "RegistryAuth",
     "Rejected",

@@ -17,6 +17,7 @@ from bot_runner_worker.logs import hide_secrets
 from bot_runner_worker.plugins import core as core_plugin
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.loading import load
+from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.redaction import Redactor, secrets_of
 from bot_runner_worker.results import Result
 from bot_runner_worker.runtime.docker_engine import DockerRuntime
@@ -129,7 +130,8 @@ def load_plugins(settings: Settings) -> Plugins:
     Raises:
         PluginError: If one cannot be loaded and ``PLUGINS_STRICT`` is set.
     """
-    return Plugins(load(core=core_plugin, disabled=settings.plugins_disabled, strict=settings.plugins_strict))
+    loaded = load(core=core_plugin, disabled=settings.plugins_disabled, strict=settings.plugins_strict)
+    return Plugins(loaded, HookRules.of(settings))
 
 
 def _without_progress(work: Callable[[Mapping[str, Any]], Awaitable[Result]]) -> Task:

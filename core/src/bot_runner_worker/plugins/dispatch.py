@@ -14,9 +14,12 @@ from bot_runner_worker.health.hanging import Calls
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.plugins.loading import LoadedPlugins
+from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.plugins.sources import DeploymentRequest, SourceCatalogue
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.requests import StartBot
+from bot_runner_worker.runtime.grants import check_granted
+from bot_runner_worker.runtime.option_checks import check_options
 from bot_runner_worker.runtime.options import ContainerOptions, merge
 
 logger = logging.getLogger(__name__)
@@ -27,9 +30,11 @@ class Plugins:
 
     Args:
         loaded: What :func:`bot_runner_worker.plugins.loading.load` returned.
+        rules: The operator's.
     """
 
-    def __init__(self, loaded: LoadedPlugins) -> None:
+    def __init__(self, loaded: LoadedPlugins, rules: HookRules | None = None) -> None:
+        self._rules = rules or HookRules()
         self._manager = loaded.manager
         self.deploying = Calls()
         self.hearing = Calls()
@@ -76,7 +81,9 @@ class Plugins:
             ):
                 if not isinstance(options, ContainerOptions):
                     raise _wrong_type("container_options", options)
-                contributions.append((name, options))
+                checked = check_options(name, options, max_files_size=self._rules.max_files_size)
+                check_granted(name, checked, self._rules.grants)
+                contributions.append((name, checked))
         return merge(contributions)
 
     async def bot_event(self, event: BotEvent) -> None:
