@@ -33,6 +33,10 @@ class HookSpecs:
         Returns:
             The sources; an empty list for a plugin that only contributes container options or listens.
 
+        Raises:
+            PluginError: If the plugin cannot work here, such as for wrong settings of its own: it is reported
+                and left out.
+
         Side effects: none. Since 0.1.
         """
         raise NotImplementedError

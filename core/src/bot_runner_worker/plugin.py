@@ -40,7 +40,7 @@ The hooks and their arguments are described in :mod:`bot_runner_worker.hookspecs
 import pluggy
 
 from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.errors import Code, Rejected, Unavailable
+from bot_runner_worker.errors import Code, PluginError, Rejected, Unavailable
 from bot_runner_worker.events import BotEvent, EventType
 from bot_runner_worker.hookspecs import PROJECT
 from bot_runner_worker.identity import BotKey
@@ -73,6 +73,7 @@ __all__ = [
     "ImageReference",
     "Mount",
     "OutboundPolicy",
+    "PluginError",
     "RegistryAuth",
     "Rejected",
     "Settings",
