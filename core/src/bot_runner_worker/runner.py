@@ -86,6 +86,7 @@ class Runner:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.plugins.close()
         await self.images.close()
         await self.coordination.close()
         await self.engine.close()

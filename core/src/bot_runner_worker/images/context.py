@@ -130,6 +130,16 @@ class BuildContext:
         self.tar.close()
 
 
+MAX_NOTES = 20
+MAX_NOTE = 500
+
+
+def bounded_notes(context: BuildContext | None) -> list[str]:
+    """A context's notes, as many and as much of each as a result has room for."""
+    notes = context.notes if context is not None else ()
+    return [str(note)[:MAX_NOTE] for note in notes[:MAX_NOTES]]
+
+
 def _entry(path: str, content: bytes) -> bytes:
     member = tarfile.TarInfo(path)
     member.size = len(content)

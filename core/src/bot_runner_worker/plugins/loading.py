@@ -18,6 +18,7 @@ from bot_runner_worker.hookspecs import PROJECT, HookSpecs
 from bot_runner_worker.plugins.sources import DeploymentSource, SourceCatalogue
 
 CORE_DISTRIBUTION = "bot-runner-worker"
+CORE_NAME = "core"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def load(
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(HookSpecs)
-    manager.register(core, name="core")
+    manager.register(core, name=CORE_NAME)
     catalogue = SourceCatalogue()
     disabled = set(disabled)
     reports = []
