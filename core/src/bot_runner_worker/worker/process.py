@@ -80,6 +80,8 @@ def _introduce(runner: Runner) -> None:
     for report in runner.plugins.reports:
         if report.status == "refused":
             logger.warning("plugin %s left out: %s %s", report.name, report.problem, report.hint)
+        elif report.warning:
+            logger.warning("plugin %s: %s", report.name, report.warning)
     logger.info(
         "worker %s, namespace %s, modes: %s",
         runner.settings.worker_id,
