@@ -86,6 +86,7 @@ class Runner:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.plugins.close()
         await self.images.close()
         await self.coordination.close()
         await self.engine.close()
@@ -130,7 +131,13 @@ def load_plugins(settings: Settings) -> Plugins:
     Raises:
         PluginError: If one cannot be loaded and ``PLUGINS_STRICT`` is set.
     """
-    loaded = load(core=core_plugin, disabled=settings.plugins_disabled, strict=settings.plugins_strict)
+    loaded = load(
+        core=core_plugin,
+        allowed=settings.plugins_allowed,
+        disabled=settings.plugins_disabled,
+        safe_mode=settings.plugins_safe_mode,
+        strict=settings.plugins_strict,
+    )
     return Plugins(loaded, HookRules.of(settings))
 
 

@@ -224,14 +224,14 @@ class Settings(BaseSettings):
         False, description="Log each call of a plugin's hook, with its result and how long it took"
     )
     hook_timeout_seconds: float = Field(
-        10,
+        30,
         gt=0,
         le=86_400,
         description="A plugin's answer is given up after that long; fetching code gets twice "
         "SOURCE_TIMEOUT_SECONDS on top, and the core's own builds and pulls do not count",
     )
     hook_block_seconds: float = Field(
-        5,
+        10,
         ge=0.1,
         le=3600,
         description="A plugin that holds up the whole worker for that long, without awaiting anything, is "

@@ -11,7 +11,7 @@ import json
 import tarfile
 import tempfile
 import unicodedata
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -128,6 +128,15 @@ class BuildContext:
     def close(self) -> None:
         """Delete the tar."""
         self.tar.close()
+
+
+MAX_NOTES = 20
+MAX_NOTE = 500
+
+
+def bounded_notes(notes: Sequence[str]) -> list[str]:
+    """Notes for a bot's author, as many and as much of each as a result has room for."""
+    return [str(note)[:MAX_NOTE] for note in notes[:MAX_NOTES]]
 
 
 def _entry(path: str, content: bytes) -> bytes:

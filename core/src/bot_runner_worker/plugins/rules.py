@@ -23,9 +23,9 @@ class HookRules:
 
     grants: tuple[Grant, ...] = ()
     max_files_size: int = 256 * MIB
-    timeout: float = 10.0
+    timeout: float = 30.0
     source_timeout: float = 300.0
-    block: float = 5.0
+    block: float = 10.0
     trace: bool = False
     strict: bool = False
 

@@ -5,14 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.images.context import BuildContext, BuildContextWriter
+from bot_runner_worker.images.context import MAX_NOTE, MAX_NOTES, BuildContext, BuildContextWriter
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.settings import Settings
-
-MAX_NOTES = 20
-MAX_NOTE = 500
-"""Characters."""
 
 
 class ImageProvider(Protocol):
