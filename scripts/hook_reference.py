@@ -98,12 +98,18 @@ def _hook(name: str, function: Any) -> str:
 
 def _signature(name: str, function: Any) -> str:
     signature = inspect.signature(function)
-    parameters = [each for each in signature.parameters.values() if each.name != "self"]
-    shown = str(signature.replace(parameters=parameters)).replace("typing.", "")
-    # The names that a plugin imports, not the modules that they come from.
-    plain = re.sub(r"\b[a-z_]+(?:\.[a-z_]+)*\.(?=[A-Z])", "", shown)
-    line = f"def {name}{plain}: ..."
-    return line if len(line) <= 100 else line.replace("(", "(\n    ", 1).replace(") ->", ",\n) ->", 1)
+    parameters = [str(each) for each in signature.parameters.values() if each.name != "self"]
+    answer = str(signature.replace(parameters=[])).removeprefix("()")
+    line = f"def {name}({', '.join(parameters)}){answer}: ..."
+    if len(_plain(line)) > 100:
+        # As ruff has it, which formats the blocks in texts as well.
+        line = f"def {name}(\n" + "".join(f"    {each},\n" for each in parameters) + f"){answer}: ..."
+    return _plain(line)
+
+
+def _plain(annotated: str) -> str:
+    """With the names that a plugin imports, not the modules that they come from."""
+    return re.sub(r"\b[a-z_]+(?:\.[a-z_]+)*\.(?=[A-Z])", "", annotated)
 
 
 def _prose(docstring: str) -> Iterator[str]:
