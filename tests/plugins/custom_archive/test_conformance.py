@@ -10,6 +10,7 @@ from bot_runner_worker.testing import PluginConformance, Site
 
 CUSTOM = {"deployment_mode": "custom"}
 BOT = "import time\nprint('ready', flush=True)\ntime.sleep(60)\n"
+PROJECT = {"bot.py": BOT, "requirements.txt": ""}
 
 
 def tar(files: Mapping[str, str], link: str | None = None) -> bytes:
@@ -39,7 +40,7 @@ def at(site: Site, path: str) -> dict[str, Any]:
 
 def served(site: Site) -> dict[str, Any]:
     """Params with the archive on a server, whose address holds a secret."""
-    address = site.sources.file("bot.tar.gz", tar({"bot.py": BOT}))
+    address = site.sources.file("bot.tar.gz", tar(PROJECT))
     return {**CUSTOM, "archive_url": f"{address}?token=sentinel-of-the-address"}
 
 
@@ -47,11 +48,11 @@ class TestConformance(PluginConformance):
     """See the class that it extends."""
 
     plugin = "custom_archive"
-    valid = {"inside the request": inline(tar({"bot.py": BOT})), "on a server": served}
+    valid = {"inside the request": inline(tar(PROJECT)), "on a server": served}
     invalid = {
         "no archive": ({**CUSTOM, "archive": "bm90aGluZw=="}, "INVALID_ARCHIVE"),
         "no base64": ({**CUSTOM, "archive": "*"}, "INVALID_ARCHIVE"),
-        "one that is cut off": (inline(tar({"bot.py": BOT})[:-30]), "INVALID_ARCHIVE"),
+        "one that is cut off": (inline(tar(PROJECT)[:-30]), "INVALID_ARCHIVE"),
         "no source": (CUSTOM, "MISSING_SOURCE"),
         "both sources": ({**inline(b""), "archive_url": "https://e.org/x"}, "CONFLICTING_SOURCES"),
         "no address": ({**CUSTOM, "archive_url": "bot.tar.gz"}, "INVALID_ARCHIVE_URL"),
@@ -60,14 +61,14 @@ class TestConformance(PluginConformance):
     }
     hostile = {
         "a path outside": (inline(tar({"../bot.py": BOT})), ("UNSAFE_ARCHIVE", "INVALID_PATH")),
-        "a link to the host": (inline(tar({"bot.py": BOT}, link="/etc/passwd")), "UNSAFE_ARCHIVE"),
+        "a link to the host": (inline(tar(PROJECT, link="/etc/passwd")), "UNSAFE_ARCHIVE"),
         "an endless download": (
             lambda site: at(site, "/endless"),
             ("ARCHIVE_TOO_LARGE", "DOWNLOAD_TIMED_OUT"),
         ),
         "a slow one": (lambda site: at(site, "/drip"), "DOWNLOAD_TIMED_OUT"),
         "a redirect inwards": (
-            lambda site: at(site, "/redirect?to=http://169.254.169.254/latest"),
+            lambda site: at(site, "/redirect/http://169.254.169.254/latest"),
             "ADDRESS_DENIED",
         ),
         "the metadata": ({**CUSTOM, "archive_url": "http://169.254.169.254/"}, "ADDRESS_DENIED"),

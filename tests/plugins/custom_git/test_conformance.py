@@ -20,7 +20,9 @@ def source_server(servers: Servers) -> Servers:
 def _repository(site: Site, name: str = "conforming.git", **params: Any) -> dict[str, Any]:
     sources: Servers = site.sources
     if not (sources.folder / "git" / name).exists():
-        sources.repository(name).commit_files({"bot.py": BOT, "sub/bot.py": BOT})
+        sources.repository(name).commit_files(
+            {"bot.py": BOT, "requirements.txt": "", "sub/bot.py": BOT, "sub/requirements.txt": ""}
+        )
     return {**CUSTOM, "git_repo": sources.git.url(f"/{name}"), **params}
 
 
@@ -62,5 +64,5 @@ class TestConformance(PluginConformance):
             "INVALID_GIT_REF",
         ),
         "the metadata": ({**CUSTOM, "git_repo": "http://169.254.169.254/x.git"}, "ADDRESS_DENIED"),
-        "a folder outside": (lambda site: _repository(site, git_subdir="../.."), "INVALID_PATH"),
+        "a folder outside": (lambda site: _repository(site, git_subdir="../../etc"), "INVALID_PATH"),
     }

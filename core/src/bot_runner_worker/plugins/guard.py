@@ -64,7 +64,7 @@ class PluginGuard:
                 result = function()
         # Anything at all: also KeyboardInterrupt, GeneratorExit and CancelledError, since the signal handlers
         # of the worker raise none of them, and nothing was awaited.
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._trace(plugin, hook, type(error).__name__, begun)
             raise self._error(plugin, hook, error)  # noqa: B904 - it says itself what it comes from
         self._trace(plugin, hook, type(result).__name__, begun)

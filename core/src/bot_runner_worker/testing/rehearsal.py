@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot_runner_worker.errors import BotRunnerError
+from bot_runner_worker.logs import QUIET
 from bot_runner_worker.plugins.handed_out import HandedOutImages
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.redaction import secrets_of
@@ -85,9 +86,15 @@ def secrets_shown(params: Mapping[str, Any], rehearsal: Rehearsal, logged: str) 
 
 @contextmanager
 def everything_logged() -> Iterator[io.StringIO]:
-    """What is logged at the most talkative level, as it was said, tracebacks included."""
+    """What is logged at the most talkative level, as it was said, tracebacks included.
+
+    Without what the worker never logs, see :data:`bot_runner_worker.logs.QUIET`.
+    """
     text = io.StringIO()
     handler = logging.StreamHandler(text)
+    handler.addFilter(
+        lambda record: record.levelno >= logging.WARNING or record.name.partition(".")[0] not in QUIET
+    )
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 ALLOWED = "127.0.0.1"
 """Where the servers listen: runners of the kit may dial this one address, although it is not public."""
@@ -112,7 +112,7 @@ def drip(handler: Handler) -> None:
 class SourceServer:
     """A server for code: files by name, and paths that misbehave.
 
-    ``/files/NAME`` serves a file, ``/status/500`` that status, ``/redirect?to=URL`` redirects, ``/endless``
+    ``/files/NAME`` serves a file, ``/status/500`` that status, ``/redirect/URL`` redirects, ``/endless``
     never ends, ``/drip`` sends ten bytes a second, ``/silence`` accepts and says nothing.
     """
 
@@ -147,7 +147,7 @@ class SourceServer:
             case "status" if rest.isdigit():
                 handler.reply(int(rest))
             case "redirect":
-                handler.reply(302, Location=parse_qs(parts.query)["to"][0])
+                handler.reply(302, Location=rest)
             case "endless":
                 handler.begin()
                 endless(handler)
