@@ -15,6 +15,10 @@ from bot_runner_worker.settings import Settings
 _active: set[Redactor] = set()
 
 
+QUIET = ("aiohttp", "aiodocker", "asyncio", "git", "httpcore", "httpx")
+"""aiohttp logs each access and aiodocker each call: too much below warnings. httpcore logs headers."""
+
+
 @contextmanager
 def hide_secrets(redactor: Redactor) -> Iterator[None]:
     """Blank out these secrets in each log line while the block runs."""
@@ -65,6 +69,5 @@ def set_up_logging(settings: Settings) -> None:
     )
     handler.addFilter(PluginLogLimit())
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
-    # aiohttp logs each access and aiodocker each call: too much below warnings. httpcore logs headers.
-    for name in ("aiohttp", "aiodocker", "asyncio", "git", "httpcore", "httpx"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

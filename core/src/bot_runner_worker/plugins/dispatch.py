@@ -54,6 +54,11 @@ class Plugins:
         self.catalogue: SourceCatalogue = loaded.catalogue
         self.reports = loaded.reports
 
+    @property
+    def manager(self) -> pluggy.PluginManager:
+        """Who is loaded; hooks are called by this class alone, and by tests."""
+        return self._manager
+
     async def close(self) -> None:
         """Give plugins a moment to hear of what has happened."""
         for mailbox in self._mailboxes.values():

@@ -64,9 +64,9 @@ class PluginGuard:
                 result = function()
         # Anything at all: also KeyboardInterrupt, GeneratorExit and CancelledError, since the signal handlers
         # of the worker raise none of them, and nothing was awaited.
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._trace(plugin, hook, type(error).__name__, begun)
-            raise self._error(plugin, hook, error) from error
+            raise self._error(plugin, hook, error)  # noqa: B904 - it says itself what it comes from
         self._trace(plugin, hook, type(result).__name__, begun)
         return result
 
@@ -107,7 +107,7 @@ class PluginGuard:
         answer = task.result()
         if answer.error is not None:
             self._trace(plugin, hook, type(answer.error).__name__, begun)
-            raise self._error(plugin, hook, answer.error) from answer.error
+            raise self._error(plugin, hook, answer.error)
         self._trace(plugin, hook, type(answer.value).__name__, begun)
         return answer.value
 
@@ -149,15 +149,20 @@ class PluginGuard:
                 "the plugin %s held up the worker for %g s and was cut off in %s",
                 plugin, self._rules.block, hook, exc_info=error,
             )  # fmt: skip
-            return failures.blocked(plugin, hook, self._rules.block)
+            return _from(error, failures.blocked(plugin, hook, self._rules.block))
         self._troubles.note(plugin, hook, type(error).__name__[:100])
         logger.error("the plugin %s failed in %s", plugin, hook, exc_info=error)
-        return failures.broke_off(plugin, hook, error)
+        return _from(error, failures.broke_off(plugin, hook, error))
 
     def _trace(self, plugin: str, hook: str, result: str, begun: float) -> None:
         if self._rules.trace:
             took = 1000 * (monotonic() - begun)
             logger.info("hook %s of %s: %s in %.1f ms", hook, plugin, result[:100], took)
+
+
+def _from(cause: BaseException, error: BotRunnerError) -> BotRunnerError:
+    error.__cause__ = cause
+    return error
 
 
 async def _awaiting(awaitable: Any) -> Any:

@@ -1,15 +1,15 @@
-"""A small HTTP server in threads of the test's process, which notes each request."""
+"""Servers of code and of trouble: small, over HTTP, in threads of the test's process."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-from tests.corpus.certificates import Authority
+from urllib.parse import urlsplit
 
 ALLOWED = "127.0.0.1"
-"""Where the servers listen; the corpus' settings open this one address."""
+"""Where the servers listen: runners of the kit may dial this one address, although it is not public."""
 
 
 class Server(ThreadingHTTPServer):
@@ -19,7 +19,7 @@ class Server(ThreadingHTTPServer):
         answer: Makes each answer.
         host: Address to listen on.
         port: Port to listen on; by default, a free one.
-        authority: Its CA, for HTTPS.
+        tls: Its certificate, for HTTPS.
     """
 
     daemon_threads = True
@@ -30,17 +30,16 @@ class Server(ThreadingHTTPServer):
         answer: "Callable[[Handler], None]",
         host: str = ALLOWED,
         port: int = 0,
-        authority: Authority | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__((host, port), Handler)
         self.answer = answer
         self.requests: list[str] = []
         self.headers: list[Mapping[str, str]] = []
         self.scheme = "http"
-        if authority is not None:
+        if tls is not None:
             self.scheme = "https"
-            context = authority.server_context("files.example", "localhost", ALLOWED)
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -108,3 +107,54 @@ def drip(handler: Handler) -> None:
     for _ in range(600):
         handler.wfile.write(b"x")
         time.sleep(0.1)
+
+
+class SourceServer:
+    """A server for code: files by name, and paths that misbehave.
+
+    ``/files/NAME`` serves a file, ``/status/500`` that status, ``/redirect/URL`` redirects, ``/endless``
+    never ends, ``/drip`` sends ten bytes a second, ``/silence`` accepts and says nothing.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self._server = Server(self._answer)
+
+    @property
+    def requests(self) -> list[str]:
+        """Methods and paths of all requests so far."""
+        return self._server.requests
+
+    def url(self, path: str) -> str:
+        """The address of a path."""
+        return self._server.url(path)
+
+    def file(self, name: str, content: bytes) -> str:
+        """Serve a file; returns its address."""
+        self.files[name] = content
+        return self.url(f"/files/{name}")
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.close()
+
+    def _answer(self, handler: Handler) -> None:
+        parts = urlsplit(handler.path)
+        kind, _, rest = parts.path.lstrip("/").partition("/")
+        match kind:
+            case "files" if rest in self.files:
+                handler.reply(200, self.files[rest])
+            case "status" if rest.isdigit():
+                handler.reply(int(rest))
+            case "redirect":
+                handler.reply(302, Location=rest)
+            case "endless":
+                handler.begin()
+                endless(handler)
+            case "drip":
+                handler.begin()
+                drip(handler)
+            case "silence":
+                time.sleep(60)
+            case _:
+                handler.reply(404)
