@@ -3,17 +3,20 @@
 With --check, says whether the file is what would be written.
 """
 
+import ast
 import inspect
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bot_runner_worker import plugin, projects
+from bot_runner_worker import plugin, projects, testing
 from bot_runner_worker.errors import BotRunnerError
 from bot_runner_worker.hookspecs import PROJECT, HookSpecs
 from bot_runner_worker.plugins.tools import ImageProvider
+from bot_runner_worker.testing import pytest_plugin
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "plugins" / "reference.md"
 
@@ -43,6 +46,14 @@ def reference() -> str:
     parts += [_hook(name, function) for name, function in _hooks()]
     parts += ["## bot_runner_worker.plugin\n", "All that a plugin imports.\n", *_table(plugin), ""]
     parts += ["## bot_runner_worker.projects\n", f"{_inline(_summary(projects))}\n", *_table(projects), ""]
+    parts += ["## bot_runner_worker.testing\n", "The test kit, which pytest finds by itself.\n"]
+    parts += [
+        *_table(testing),
+        "\nFixtures:\n",
+        *_fixtures(),
+        "\nWhat a subclass of `PluginConformance` says:\n",
+    ]
+    parts += [*_attributes(testing.PluginConformance), ""]
     parts += ["## Types\n", *(_type(each) for each in IN_DETAIL)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip() + "\n"
 
@@ -51,6 +62,26 @@ def _table(module: Any) -> Iterator[str]:
     yield "| name | what it is |\n|---|---|"
     for name in sorted(module.__all__, key=str.casefold):
         yield f"| `{name}` | {_first_line(module, name)} |"
+
+
+def _fixtures() -> Iterator[str]:
+    yield "| fixture | what it is |\n|---|---|"
+    for node in ast.parse(inspect.getsource(pytest_plugin)).body:
+        decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+        if isinstance(node, ast.FunctionDef) and any("fixture" in ast.unparse(each) for each in decorators):
+            yield f"| `{node.name}` | {_inline(_joined(ast.get_docstring(node) or '')[0])} |"
+
+
+def _attributes(value: type) -> Iterator[str]:
+    """Attributes with the text below each, which is in the source only."""
+    yield "| attribute | what it is |\n|---|---|"
+    [body] = (
+        node.body for node in ast.parse(inspect.getsource(value)).body if isinstance(node, ast.ClassDef)
+    )
+    for attribute, text in pairwise(body):
+        match attribute, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                yield f"| `{name}` | {_inline(' '.join(inspect.cleandoc(words).split()))} |"
 
 
 def _type(value: type) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.wheelhouse import REPOSITORY
 
-from bot_runner_worker import plugin, projects
+from bot_runner_worker import plugin, projects, testing
 from bot_runner_worker.hookspecs import HookSpecs
 
 HOOKS = [name for name in vars(HookSpecs) if not name.startswith("_")]
@@ -35,7 +35,7 @@ def test_a_hook_says_what_an_author_needs(hook: str) -> None:
         assert "Returns:" in text
 
 
-@pytest.mark.parametrize("module", [plugin, projects])
+@pytest.mark.parametrize("module", [plugin, projects, testing])
 def test_all_that_a_plugin_imports_is_documented(module: Any) -> None:
     undocumented = [
         name
