@@ -137,7 +137,9 @@ MAX_NOTE = 500
 def bounded_notes(context: BuildContext | None) -> list[str]:
     """A context's notes, as many and as much of each as a result has room for."""
     notes = context.notes if context is not None else ()
-    return [str(note)[:MAX_NOTE] for note in notes[:MAX_NOTES]]
+    # Made by a plugin, which may have put anything there.
+    texts = [note for note in notes if isinstance(note, str)] if isinstance(notes, (tuple, list)) else []
+    return [text[:MAX_NOTE] for text in texts[:MAX_NOTES]]
 
 
 def _entry(path: str, content: bytes) -> bytes:
