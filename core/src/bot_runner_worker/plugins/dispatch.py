@@ -80,6 +80,8 @@ class Plugins:
         plugin, result = await self._owners("prepare_build_context", seconds, request=request, tools=tools)
         if result is not None and not isinstance(result, BuildContext):
             raise failures.wrong_type(plugin, "prepare_build_context", result)
+        if result is not None and getattr(result.tar, "closed", True):
+            raise failures.unusable(plugin, "prepare_build_context", "a build context that is closed")
         return result
 
     async def resolve_image(
@@ -93,7 +95,8 @@ class Plugins:
         if isinstance(tools.images, HandedOutImages):
             known = tools.images.known(result)
             if known is None:
-                raise _of_its_own_making(plugin)
+                what = "an image that it did not get from tools.images"
+                raise failures.unusable(plugin, "resolve_image", what)
             return known
         return result
 
@@ -210,12 +213,3 @@ def _mine(caller: pluggy.HookCaller, arguments: Mapping[str, Any]) -> Any:
 
 def _same(result: Any) -> Any:
     return result
-
-
-def _of_its_own_making(plugin: str) -> Rejected:
-    return Rejected(
-        Code.PLUGIN_FAILED,
-        f"The deployment plugin {plugin} returned an image that it did not get from tools.images.",
-        hint=failures.HINT,
-        details={"plugin": plugin, "hook": "resolve_image"},
-    )

@@ -56,6 +56,16 @@ def wrong_type(plugin: str, hook: str, result: object) -> Rejected:
     )
 
 
+def unusable(plugin: str, hook: str, what: str) -> Rejected:
+    """A plugin answered something of the right kind that cannot be used."""
+    return Rejected(
+        Code.PLUGIN_FAILED,
+        f"The deployment plugin {plugin} returned {what}.",
+        hint=HINT,
+        details={"plugin": plugin, "hook": hook},
+    )
+
+
 def tamed(error: BotRunnerError) -> BotRunnerError:
     """An error that a plugin raised on purpose, within what a client can be sent.
 

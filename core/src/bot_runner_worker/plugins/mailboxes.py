@@ -34,6 +34,11 @@ class Mailbox:
         self._waiting: deque[tuple[BotEvent, asyncio.Future[None]]] = deque()
         self._telling: asyncio.Task[None] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether the plugin is being told of something."""
+        return self._telling is not None and not self._telling.done()
+
     def put(self, event: BotEvent) -> "asyncio.Future[None]":
         """Leave an event; the future is done when the plugin has heard of it."""
         told = asyncio.get_running_loop().create_future()
@@ -42,7 +47,7 @@ class Mailbox:
             _done(lost)
             logger.warning("the plugin %s is too slow for its events: one was dropped", self._plugin)
         self._waiting.append((event, told))
-        if self._telling is None or self._telling.done():
+        if not self.busy:
             self._telling = asyncio.create_task(self._tell_all())
         return told
 
@@ -70,6 +75,8 @@ def _done(future: "asyncio.Future[None]") -> None:
 
 
 async def tell_all(mailboxes: list[Mailbox], event: BotEvent) -> None:
-    """Tell plugins of an event."""
-    if told := [mailbox.put(event) for mailbox in mailboxes]:
-        await asyncio.wait(told, timeout=AT_ONCE)
+    """Tell plugins of an event; one that is still busy with an earlier one is not waited for at all."""
+    idle = [mailbox for mailbox in mailboxes if not mailbox.busy]
+    told = {mailbox: mailbox.put(event) for mailbox in mailboxes}
+    if idle:
+        await asyncio.wait([told[mailbox] for mailbox in idle], timeout=AT_ONCE)

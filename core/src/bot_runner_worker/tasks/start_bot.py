@@ -13,7 +13,7 @@ from bot_runner_worker.engine import ENGINE_TROUBLE
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected
 from bot_runner_worker.events import EventType
 from bot_runner_worker.identity import BotKey
-from bot_runner_worker.images.context import bounded_notes
+from bot_runner_worker.images.context import bounded_notes, notes_of
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.handed_out import HandedOutImages
 from bot_runner_worker.plugins.sources import DeploymentRequest
@@ -144,7 +144,7 @@ class BotStarter:
                 error.stage = error.stage or stage.value
                 raise
         await self._announcer.tell(EventType.STARTED, record)
-        notes = bounded_notes([*(context.notes if context is not None else ()), *tools.notes])
+        notes = bounded_notes([*notes_of(context), *tools.notes])
         return _started(record, "started", replaced=live, notes=notes)
 
 

@@ -8,8 +8,7 @@ from typing import Self
 from urllib.parse import unquote
 
 from bot_runner_git.errors import INVALID_GIT_URL
-from bot_runner_worker.outbound import SourceUrl, parse_url
-from bot_runner_worker.plugin import Rejected
+from bot_runner_worker.plugin import Rejected, SourceUrl, parse_url
 
 _PATH = re.compile(r"/[A-Za-z0-9_.~%!&'()*+,;=:@/-]+")
 

@@ -13,9 +13,8 @@ from git import Git
 from git.exc import GitCommandNotFound
 
 from bot_runner_git.errors import GIT_FAILED, of_git, too_large
-from bot_runner_worker.plugin import Unavailable
+from bot_runner_worker.plugin import Unavailable, format_size
 from bot_runner_worker.projects import Deadline
-from bot_runner_worker.quantities import format_size
 
 OLDEST_GIT = (2, 37, 0)
 """The first with http.curloptResolve: an older one would dial an address that was never checked."""

@@ -23,9 +23,8 @@ from bot_runner_git.errors import (
 from bot_runner_git.folders import RepositoryFolder, sweep_once
 from bot_runner_git.location import GitLocation
 from bot_runner_git.process import OLDEST_GIT, GitProcess
-from bot_runner_worker.plugin import Rejected, Unavailable, checked_path
+from bot_runner_worker.plugin import Rejected, Unavailable, checked_path, format_size
 from bot_runner_worker.projects import Deadline, Links, ProjectTree, ProjectTreeWriter, read_tar
-from bot_runner_worker.quantities import format_size
 
 _MAX_LISTING = 1024 * 1024
 _MAX_TREE_LISTING = 16 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""``bot-runner-worker plugins``."""
+"""``bot-runner-worker plugins list``."""
 
 from dataclasses import asdict
 
@@ -10,7 +10,7 @@ from bot_runner_worker.runner import load_plugins
 from bot_runner_worker.settings import Settings
 
 
-def plugins(as_json: AsJson = False) -> None:
+def show(as_json: AsJson = False) -> None:
     """Show the installed deployment plugins, what each offers, and why one was refused."""
     settings = or_exit(Settings.load_without_token)
     loaded = or_exit(lambda: load_plugins(settings))
@@ -32,8 +32,13 @@ def _print_reports(reports: tuple[PluginReport, ...]) -> None:
         for title, lines in (
             ("offers", report.sources),
             ("implements", report.hooks),
-            ("problem", (report.problem, report.hint) if report.problem else ()),
+            ("problem" if report.status == "refused" else "reason", _lines(report.problem, report.hint)),
+            ("warning", _lines(report.warning)),
         ):
             for line in lines:
                 console.print(f"  {title:<11}{line}", markup=False, soft_wrap=True)
                 title = ""
+
+
+def _lines(*texts: str) -> tuple[str, ...]:
+    return tuple(text for text in texts if text)
