@@ -28,8 +28,9 @@ HOOKS = {
 
 FRONT_DOOR = (
     "BotEvent BotKey BuildContext BuildContextWriter Code ContainerOptions DeploymentRequest "
-    "DeploymentSource Device EventType Files Image ImageReference Mount OutboundPolicy PluginError RegistryAuth "
-    "Rejected Settings SourceUrl StrictModel Tools Unavailable checked_path format_size hookimpl parse_url"
+    "DeploymentSource Device EventType Files Image ImageReference Mount OutboundPolicy PluginError "
+    "RegistryAuth Rejected Settings SourceUrl StrictModel Tools Unavailable checked_path format_size "
+    "hookimpl parse_url"
 )
 
 FIELDS = {
