@@ -19,8 +19,10 @@ COPY requirements/image-build.txt requirements/
 RUN pip install --only-binary :all: --require-hashes --requirement requirements/image-build.txt
 
 COPY core core
+COPY libraries libraries
 COPY plugins plugins
-RUN pip install --root /distributions --no-deps --no-build-isolation --no-index ./core ./plugins/*
+RUN pip install --root /distributions --no-deps --no-build-isolation --no-index \
+      ./core ./libraries/git ./plugins/simple ./plugins/custom_git ./plugins/custom_archive ./plugins/image
 
 
 FROM ${BASE_IMAGE}

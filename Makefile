@@ -45,6 +45,14 @@ test-all: test test-faults test-engines ## run all of the above, one after the o
 lint: environments ## check style, types and imports
 	@scripts/lint.sh
 
+.PHONY: docs
+docs: ## write the documentation's site to build/docs
+	@scripts/docs.sh
+
+.PHONY: reference
+reference: environments ## write docs/plugins/reference.md anew, from the docstrings
+	@.venv/bin/python scripts/hook_reference.py
+
 .PHONY: setup
 setup: environments engine ## make the environments, see to a Docker Engine and a base image
 

@@ -11,7 +11,7 @@ lock() {
   say "Locking $output"
   # The distributions of this repository need one another; only what comes from the index is locked.
   uv pip compile --universal --python-version 3.11 --generate-hashes ${UPGRADE:+--upgrade} \
-    --no-emit-package bot-runner-worker --no-emit-package bot-runner-cli \
+    --no-emit-package bot-runner-worker --no-emit-package bot-runner-git --no-emit-package bot-runner-cli \
     --custom-compile-command "make lock" --output-file "$output" "$@" >/dev/null
 }
 
@@ -24,8 +24,12 @@ lock_part() {
 }
 
 lock bootstrap requirements/bootstrap.in
-lock worker core/pyproject.toml plugins/*/pyproject.toml cli/pyproject.toml stack/pyproject.toml requirements/worker.in
+lock worker core/pyproject.toml libraries/*/pyproject.toml plugins/*/pyproject.toml cli/pyproject.toml \
+  stack/pyproject.toml requirements/worker.in
 lock orchestrator orchestrator/pyproject.toml requirements/orchestrator.in
 lock_part image-build worker requirements/image-build.in
-lock_part worker-image worker core/pyproject.toml plugins/*/pyproject.toml
+# The distributions that the Dockerfile installs: the other plugins are for who wants them.
+lock_part worker-image worker core/pyproject.toml libraries/git/pyproject.toml \
+  plugins/{simple,custom_git,custom_archive,image}/pyproject.toml
+lock docs requirements/docs.in
 lock_part orchestrator-image orchestrator orchestrator/pyproject.toml

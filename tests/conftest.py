@@ -1,108 +1,49 @@
-"""Fixtures that all tests share: a runner on the real Engine in a namespace of its own, swept afterwards."""
+"""Fixtures that all tests share, from the kit that plugin authors use, too."""
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, Literal
-from uuid import uuid4
+from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from bot_runner_worker.engine import Engine, volumes
-from bot_runner_worker.identity import CACHE_ROLE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE
-from bot_runner_worker.runner import Runner
+from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.outcome import Outcome
+from bot_runner_worker.testing.memory_runner import ignore_progress
+from bot_runner_worker.testing.real_runner import (
+    BASE_IMAGE,
+    ENGINE,
+    IDLE_BOT,
+    RunnerUnderTest,
+    claim_volumes,
+    runner_under_test,
+)
 
-ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim")
-
-IDLE_BOT = "import time\nprint('ready', flush=True)\nwhile True:\n    time.sleep(1)\n"
-"""A bot without requirements that says one word and waits."""
-
-
-async def ignore_progress(fraction: float, message: str) -> None:
-    """A progress report that nobody reads."""
-
-
-class RunnerUnderTest:
-    """A runner with the shortcuts that tests need."""
-
-    def __init__(self, runner: Runner) -> None:
-        self.runner = runner
-        self.engine = runner.engine
-        self.settings = runner.settings
-
-    async def task(self, name: str, **params: Any) -> Outcome:
-        """Run a task with these params."""
-        return await self.runner.run_task(name, params, ignore_progress)
-
-    async def start(self, user_id: str = "alice", bot_id: str = "bot", **params: Any) -> Outcome:
-        """Run ``start_bot``; by default the idle bot in mode ``simple``."""
-        if "deployment_mode" not in params:
-            params = {"deployment_mode": "simple", "code": IDLE_BOT, **params}
-        return await self.task("start_bot", user_id=user_id, bot_id=bot_id, **params)
-
-    async def containers(self) -> list[str]:
-        """Names of the containers that carry this namespace."""
-        return await self.leftovers("containers/json")
-
-    async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
-        """Names of what carries this namespace: containers, images and networks, shared ones aside.
-
-        If not asked for certain kinds, also volumes: see :meth:`claims`.
-        """
-        found = [] if kinds else await self.claims()
-        for kind in kinds or ("containers/json", "images/json", "networks"):
-            namespace = f"io.avtomatika.bot-runner.namespace={self.settings.runner_namespace}"
-            params = {"all": True, "filters": {"label": [namespace]}}
-            for each in await self.engine.json("GET", kind, params=params):
-                name = str(each.get("Names") or each.get("RepoTags") or each.get("Name"))
-                network = self.settings.docker_network
-                if name not in (network, f"{network}-build"):
-                    found.append(f"{kind.split('/')[0]}: {name}")
-        return found
-
-    async def claims(self) -> list[str]:
-        """The claims on this namespace's bots, as soon as those that were given back are gone."""
-        await self.runner.coordination.settled()
-        return await claim_volumes(self.engine, self.settings.runner_namespace)
-
-
-async def claim_volumes(engine: Engine, namespace: str) -> list[str]:
-    """Kinds and names of the volumes of a namespace, presences, caches and the supervisor's claim aside."""
-    found = await volumes.list_by_labels(engine, {NAMESPACE: namespace})
-    kinds = {name: labels.get(KIND, labels.get(ROLE)) for name, labels in found.items()}
-    kept = (PRESENCE_ROLE, CACHE_ROLE, "supervisor")
-    return [f"{kind}: {name}" for name, kind in kinds.items() if kind not in kept]
-
+__all__ = [
+    "BASE_IMAGE",
+    "ENGINE",
+    "IDLE_BOT",
+    "MakeRunner",
+    "RunnerUnderTest",
+    "claim_volumes",
+    "ignore_progress",
+]
 
 MakeRunner = Callable[..., Awaitable[RunnerUnderTest]]
 
 
 @pytest.fixture
 async def make_runner() -> AsyncIterator[MakeRunner]:
-    """Make runners with settings of the test's choice, each in a namespace of its own."""
+    """Make runners with settings of the test's choice, each in a namespace of its own.
+
+    ``plugins`` may be a folder of plugins, see :mod:`tests.core.plugin_factory`.
+    """
     async with AsyncExitStack() as stack:
 
         async def make(**settings: Any) -> RunnerUnderTest:
-            namespace = settings.pop("runner_namespace", f"test-{uuid4().hex[:12]}")
-            defaults = {
-                "worker_token": SecretStr("test-worker-token"),
-                "docker_host": ENGINE,
-                "base_image": BASE_IMAGE,
-                "docker_network": f"{namespace}-net",
-                "stop_grace_seconds": 2,
-            }
-            runner = Runner(Settings.load(runner_namespace=namespace, **{**defaults, **settings}))
-            await stack.enter_async_context(runner)
-
-            async def sweep() -> None:
-                await runner.runtime.remove_all()
-
-            stack.push_async_callback(sweep)
-            return RunnerUnderTest(runner)
+            folder = settings.pop("plugins", None)
+            rules = HookRules.of(Settings.load(**{"worker_token": "x", **settings}))
+            plugins = None if folder is None else folder.plugins(rules)
+            return await stack.enter_async_context(runner_under_test(plugins=plugins, **settings))
 
         yield make
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -34,19 +33,37 @@ class PackageIndex:
         self.url = ""
         self.ca = folder / "ca.crt"
         """The CA that its certificate is signed by."""
-        self.requests: Counter[str] = Counter()
-        """How often each file was asked for."""
+        self.requests: list[str] = []
+        """Paths that it was asked for."""
 
-    def add_wheel(self, name: str, files: Mapping[str, str]) -> None:
-        """Add version 1.0 of a package as a wheel."""
-        info = f"{name}-1.0.dist-info"
+    def add(
+        self, name: str, modules: Mapping[str, str], *, version: str = "1.0", scripts: Mapping[str, str] = {}
+    ) -> None:
+        """Add a package as a wheel.
+
+        Args:
+            name: Its name, with dashes or underscores.
+            modules: Source by module name.
+            version: Of this release.
+            scripts: Console scripts: ``module:function`` by name.
+        """
+        stem = f"{name.replace('-', '_')}-{version}"
+        commands = "".join(f"{command} = {target}\n" for command, target in scripts.items())
+        files = {f"{module}.py": source for module, source in modules.items()}
+        files[f"{stem}.dist-info/entry_points.txt"] = f"[console_scripts]\n{commands}"
+        self.add_wheel(name, files, version=version)
+
+    def add_wheel(self, name: str, files: Mapping[str, str], *, version: str = "1.0") -> None:
+        """Add a package as a wheel with any files, text by path."""
+        stem = f"{name.replace('-', '_')}-{version}"
+        info = f"{stem}.dist-info"
         content = {
             **files,
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
             f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
         record = "".join(f"{path},sha256={_digest(text)},\n" for path, text in content.items())
-        with zipfile.ZipFile(self._place(name) / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        with zipfile.ZipFile(self._place(name) / f"{stem}-py3-none-any.whl", "w") as wheel:
             for path, text in (content | {f"{info}/RECORD": record}).items():
                 wheel.writestr(path, text)
 
@@ -99,7 +116,7 @@ class _Handler(SimpleHTTPRequestHandler):
     index: PackageIndex
 
     def do_GET(self) -> None:
-        self.index.requests[self.path.rpartition("/")[2]] += 1
+        self.index.requests.append(self.path)
         super().do_GET()
 
     def log_message(self, *_: object) -> None:

@@ -22,10 +22,14 @@ from bot_runner_worker.settings import Settings
 GUIDES = ("docs/operating.md", "docs/operating.ru.md")
 SOURCES = (
     "core/src",
+    "libraries/git/src",
+    "plugins/compose_service/src",
     "plugins/custom_git/src",
     "plugins/custom_archive/src",
-    "plugins/simple/src",
+    "plugins/gpu_limits/src",
     "plugins/image/src",
+    "plugins/pypi/src",
+    "plugins/simple/src",
 )
 
 OF_OTHERS = {
@@ -40,6 +44,7 @@ OF_OTHERS = {
         "NETWORK_",
         "INTERNAL_",
     ),  # the orchestrator's code; parts of a pattern
+    *("NET_BIND_SERVICE", "SYS_ADMIN"),  # the kernel's capabilities
 }
 
 
@@ -64,7 +69,11 @@ def test_every_setting_is_in_the_guide_with_its_default(guide: str) -> None:
 def codes_in_use() -> Iterator[str]:
     """All codes of errors that leave the worker and its plugins."""
     yield from (code.value for code in Code)
-    for module in ("bot_runner_custom_git.errors", "bot_runner_custom_archive.errors"):
+    for module in (
+        "bot_runner_compose_service.errors",
+        "bot_runner_custom_archive.errors",
+        "bot_runner_git.errors",
+    ):
         yield from (name for name, value in vars(import_module(module)).items() if name == value)
     for source in SOURCES:
         for path in (REPOSITORY / source).rglob("*.py"):
@@ -169,6 +178,7 @@ def test_the_readmes_lead_to_the_guide() -> None:
 
 def test_every_plugin_of_the_repository_is_looked_through() -> None:
     workspace = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    assert "plugins/*" in workspace["tool"]["uv"]["workspace"]["members"]
-    plugins = {f"plugins/{path.name}/src" for path in (REPOSITORY / "plugins").iterdir() if path.is_dir()}
-    assert plugins <= set(SOURCES)
+    for folder in ("libraries", "plugins"):
+        assert f"{folder}/*" in workspace["tool"]["uv"]["workspace"]["members"]
+        found = {f"{folder}/{path.name}/src" for path in (REPOSITORY / folder).iterdir() if path.is_dir()}
+        assert found <= set(SOURCES)

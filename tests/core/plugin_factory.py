@@ -10,6 +10,7 @@ from pathlib import Path
 from bot_runner_worker.plugins import core
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.loading import LoadedPlugins, load
+from bot_runner_worker.plugins.rules import HookRules
 
 HEADER = "from bot_runner_worker.plugin import *\n"
 
@@ -21,6 +22,24 @@ class Params(StrictModel):
 def deployment_sources():
     return [DeploymentSource("{mode}", "{source}", Params, "a test", frozenset({{"greeting"}}))]
 """
+
+GREETER = """
+class Params(StrictModel):
+    greeting: str = "hello"
+
+@hookimpl
+def deployment_sources():
+    return [DeploymentSource("{mode}", "{mode}", Params, "a test")]
+
+@hookimpl
+def resolve_image(request, tools):
+    return tools.images.base() if request.mode == "{mode}" else None
+"""
+
+
+def greeter(mode: str) -> str:
+    """The code of a plugin whose mode runs the bare base image; what its container does is left to add."""
+    return GREETER.format(mode=mode)
 
 
 class PluginFolder:
@@ -48,9 +67,9 @@ class PluginFolder:
         """Load them as the worker does."""
         return load(core=core, found=self.entry_points(), **options)  # type: ignore[arg-type]
 
-    def plugins(self) -> Plugins:
+    def plugins(self, rules: HookRules | None = None) -> Plugins:
         """Load them behind the dispatcher."""
-        return Plugins(self.load(strict=True))
+        return Plugins(self.load(strict=True), rules)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Calling plugins: whatever one does fails its own request with a clear error."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.core.plugin_factory import PluginFolder
+from tests.core.plugin_factory import COMPLETE, PluginFolder
 
 from bot_runner_worker.errors import Rejected
 from bot_runner_worker.events import BotEvent, EventType
@@ -14,7 +15,8 @@ from bot_runner_worker.plugins.sources import DeploymentRequest
 from bot_runner_worker.requests import StrictModel
 
 REQUEST: DeploymentRequest[Any] = DeploymentRequest(BotKey("user", "bot"), "m", "s", StrictModel())
-TOOLS: Any = None
+TOOLS: Any = SimpleNamespace(images=None)
+SERVES = COMPLETE.format(mode="m", source="s")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ async def test_a_plugin_that_misbehaves_fails_its_own_request(
     code = (
         f"async def later():\n    raise KeyError('x')\n@hookimpl\ndef resolve_image(request):\n    {body}\n"
     )
-    plugin_folder.add("bad", code)
+    plugin_folder.add("bad", SERVES + code)
     with pytest.raises(Rejected) as caught:
         await plugin_folder.plugins().resolve_image(REQUEST, None, TOOLS)
     assert caught.value.code == "PLUGIN_FAILED"
@@ -41,16 +43,24 @@ async def test_a_plugin_that_misbehaves_fails_its_own_request(
     assert "123" not in str(caught.value.to_dict())
 
 
-async def test_the_first_plugin_that_answers_is_taken_and_the_core_comes_last(
-    plugin_folder: PluginFolder,
-) -> None:
-    plugin_folder.add("a", "@hookimpl\ndef resolve_image(request):\n    return None\n")
+async def test_the_plugin_that_serves_the_request_is_asked_and_no_other(plugin_folder: PluginFolder) -> None:
+    greedy = "@hookimpl\ndef resolve_image(request):\n    return Image('sha256:a', 'a')\n"
+    broken = "@hookimpl\ndef resolve_image(request):\n    raise RuntimeError\n"
+    for name, code in [("a", greedy), ("c", broken)]:
+        plugin_folder.add(name, code)
     plugin_folder.add(
         "b",
-        "async def image():\n    return Image('sha256:b', 'b')\n"
+        SERVES + "async def image():\n    return Image('sha256:b', 'b')\n"
         "@hookimpl\ndef resolve_image(request):\n    return image()\n",
     )
     assert await plugin_folder.plugins().resolve_image(REQUEST, None, TOOLS) == Image("sha256:b", "b")
+
+
+async def test_where_the_plugin_has_no_answer_the_core_has(plugin_folder: PluginFolder) -> None:
+    plugin_folder.add("a", SERVES + "@hookimpl\ndef resolve_image(request):\n    return None\n")
+    with pytest.raises(Rejected) as caught:
+        await plugin_folder.plugins().resolve_image(REQUEST, None, TOOLS)
+    assert "neither built nor resolved" in caught.value.message
 
 
 async def test_options_of_all_plugins_are_merged_and_conflicts_name_both(plugin_folder: PluginFolder) -> None:

@@ -66,6 +66,47 @@ def test_a_plugin_for_another_version_of_the_core_is_refused(plugin_folder: Plug
     assert "needs bot-runner-worker>=99" in problem(plugin_folder, "future")
 
 
+@pytest.mark.parametrize(
+    ("requires", "words"),
+    [
+        ("aiohttp", "does not say for which versions"),
+        ("bot-runner-worker>=0.1", "admits any later version"),
+        ("bot-runner-worker>=0.1,<0.2; extra == 'x'", "does not say for which versions"),
+        ("Bot_Runner.Worker~=0.1.0", ""),
+        ("bot-runner-worker>=0.1,<0.2", ""),
+    ],
+)
+def test_a_fence_that_lacks_a_side_is_a_warning(
+    plugin_folder: PluginFolder, requires: str, words: str
+) -> None:
+    plugin_folder.add("good", GOOD, requires=requires)
+    (report,) = plugin_folder.load(strict=True).reports
+    assert report.status == "loaded"
+    assert words in report.warning
+    assert bool(words) == bool(report.warning)
+
+
+@pytest.mark.parametrize(
+    ("options", "loaded"),
+    [
+        ({"allowed": {"good"}}, ["good"]),
+        ({"allowed": {"good", "other"}, "disabled": {"good"}}, ["other"]),
+        ({"allowed": {"nobody"}}, []),
+        ({"safe_mode": True}, []),
+        ({"safe_mode": True, "allowed": {"good"}}, []),
+        ({}, ["good", "other"]),
+    ],
+)
+def test_which_plugins_are_loaded_is_the_operators_to_say(
+    plugin_folder: PluginFolder, options: dict[str, object], loaded: list[str]
+) -> None:
+    plugin_folder.add("good", GOOD)
+    plugin_folder.add("other", COMPLETE.format(mode="other", source="other"))
+    reports = plugin_folder.load(**options).reports
+    assert [report.name for report in reports if report.status == "loaded"] == loaded
+    assert all(report.problem for report in reports if report.status == "disabled")
+
+
 def test_a_disabled_plugin_is_not_even_imported(plugin_folder: PluginFolder) -> None:
     plugin_folder.add("bad", "1/0")
     (report,) = plugin_folder.load(disabled={"bad"}, strict=True).reports

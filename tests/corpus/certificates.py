@@ -31,7 +31,8 @@ class Authority:
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def server_context(self, *names: str) -> ssl.SSLContext:
-        """A server's TLS context with a certificate for these DNS names and addresses."""
+        """A server's TLS context with a certificate for these names and addresses, or the corpus' own."""
+        names = names or ("files.example", "localhost", "127.0.0.1")
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         certificate = (

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.corpus.http_server import Handler, drip, endless
+from bot_runner_worker.testing.source_server import Handler, drip, endless
 
 GIT_USER = "git-user"
 GIT_PASSWORD = "sentinel-git-password"

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.corpus.http_server import ALLOWED, Handler, Server
 from tests.registry import Registry
+
+from bot_runner_worker.testing.source_server import ALLOWED, Handler, Server
 
 OPEN: dict[str, Any] = {"registries_allowed": "*"}
 """Settings: all registries that have an address which is open; the corpus opens 127.0.0.1."""

@@ -16,7 +16,8 @@ from tests.corpus.git_server import (
     misbehave,
     serve_repositories,
 )
-from tests.corpus.http_server import ALLOWED, Handler, Server, drip, endless
+
+from bot_runner_worker.testing.source_server import ALLOWED, Handler, Server, drip, endless
 
 __all__ = ["ALLOWED", "FORBIDDEN", "GIT_PASSWORD", "GIT_TOKEN", "GIT_USER", "Handler", "Server", "Servers"]
 
@@ -36,9 +37,9 @@ class Servers:
         self.authority = Authority(folder)
         self.files: dict[str, bytes] = {}
         self.http = Server(self._answer)
-        self.https = Server(self._answer, authority=self.authority)
+        self.https = Server(self._answer, tls=self.authority.server_context())
         (folder / "untrusted").mkdir()
-        self.untrusted = Server(self._answer, authority=Authority(folder / "untrusted"))
+        self.untrusted = Server(self._answer, tls=Authority(folder / "untrusted").server_context())
         self.git = Server(lambda handler: serve_repositories(handler, folder / "git"))
         self.marker = Server(_mark, host="0.0.0.0")
         # Behind a name whose address changes between two lookups, the port stays the same.

@@ -13,7 +13,6 @@ import pytest_asyncio
 from tests.conftest import IDLE_BOT
 from tests.corpus.git_repositories import Repository
 from tests.corpus.git_server import serve_repositories
-from tests.corpus.http_server import Server
 from tests.faults.bots import project, simple
 from tests.faults.interception import Interceptor, Point
 from tests.faults.running import InterceptedStack, intercepted_stack
@@ -21,6 +20,7 @@ from tests.faults.state import settled
 
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.identity import BOT_ID
+from bot_runner_worker.testing.source_server import Server
 
 pytestmark = [
     pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),

@@ -11,6 +11,7 @@ INCLUDED = {
     "core/pyproject.toml",
     "core/src/package/module.py",
     "docker/worker_is_ready.py",
+    "libraries/git/pyproject.toml",
     "orchestrator/src/package/module.py",
     "plugins/simple/pyproject.toml",
     "requirements/worker-image.txt",

@@ -64,7 +64,9 @@ class GitOverTls(Server):
 
     def __init__(self, servers: Servers) -> None:
         folder = servers.folder / "git"
-        super().__init__(lambda handler: serve_repositories(handler, folder), authority=servers.authority)
+        super().__init__(
+            lambda handler: serve_repositories(handler, folder), tls=servers.authority.server_context()
+        )
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""

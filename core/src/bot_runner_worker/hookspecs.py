@@ -3,6 +3,10 @@
 An implementation is a plain ``def``. It returns ``None`` at once for "not mine", or a result, or an awaitable
 of a result; an ``async def`` is refused at load, since its coroutine would always count as an answer. It may
 leave out arguments that it does not need.
+
+Each call is bounded: in time (see each hook), in what it prints and logs (1 MiB), and in how long it may run
+without awaiting anything (``HOOK_BLOCK_SECONDS``). Whatever it raises ends the request that it was asked
+about.
 """
 
 from collections.abc import Awaitable
@@ -33,6 +37,10 @@ class HookSpecs:
         Returns:
             The sources; an empty list for a plugin that only contributes container options or listens.
 
+        Raises:
+            PluginError: If the plugin cannot work here, such as for wrong settings of its own: it is reported
+                and left out.
+
         Side effects: none. Since 0.1.
         """
         raise NotImplementedError
@@ -43,8 +51,8 @@ class HookSpecs:
     ) -> Awaitable[BuildContext | None] | None:
         """Prepare the build context of a request.
 
-        Called for each start that is not known to run already. Stops at the first result that is not
-        ``None``. ``None``: not mine; an awaitable of ``None``: mine, and this mode builds nothing.
+        Called for each start that is not known to run already, on the plugin that offers the request's mode
+        and source, and no other. ``None``: this mode builds nothing; so does an awaitable of ``None``.
 
         Args:
             request: The validated request; check ``request.mode`` and ``request.source`` first.
@@ -57,6 +65,7 @@ class HookSpecs:
             Rejected: If the request cannot be served.
             Unavailable: If trying again may help.
 
+        Time: ``HOOK_TIMEOUT_SECONDS``, and twice ``SOURCE_TIMEOUT_SECONDS`` on top, for fetching and reading.
         Side effects: reading the source only. Since 0.1.
         """
         raise NotImplementedError
@@ -67,8 +76,9 @@ class HookSpecs:
     ) -> Awaitable[Image] | None:
         """Resolve the image that the bot runs from.
 
-        Called after the build context is prepared. Stops at the first result that is not ``None``. The core's
-        own implementation comes last: it builds ``context``, or reuses the image of the same content.
+        Called after the build context is prepared, on the plugin that offers the request's mode and source,
+        and no other. ``None``: the core's own implementation builds ``context``, or reuses the image of the
+        same content.
 
         Args:
             request: The validated request.
@@ -76,12 +86,13 @@ class HookSpecs:
             tools: Base image, builds and pulls.
 
         Returns:
-            An image that is ready on the Engine.
+            An image that is ready on the Engine: one that ``tools.images`` has returned during this start.
 
         Raises:
             Rejected: If the request cannot be served.
             Unavailable: If trying again may help.
 
+        Time: ``HOOK_TIMEOUT_SECONDS``, not counting what ``tools.images`` takes.
         Side effects: images on the Engine, made through ``tools`` only. Since 0.1.
         """
         raise NotImplementedError
@@ -93,7 +104,9 @@ class HookSpecs:
         """Contribute options of the bot's container.
 
         Called for each plugin, whoever serves the request; the core merges last and keeps limits, network,
-        capabilities, security options, its labels and the name to itself.
+        security options, its labels and the name to itself. Devices, mounts, capabilities and GPUs are those
+        that ``PLUGIN_GRANTS`` opens to the plugin. A plugin that breaks off over another one's request is
+        left out there, with ``PLUGINS_STRICT`` unset.
 
         Args:
             request: The validated request.
@@ -106,7 +119,7 @@ class HookSpecs:
         Raises:
             Rejected: If the request cannot be served.
 
-        Side effects: none. Since 0.1.
+        Time: ``HOOK_TIMEOUT_SECONDS``. Side effects: none. Since 0.1.
         """
         raise NotImplementedError
 
@@ -114,11 +127,12 @@ class HookSpecs:
     def bot_event(self, event: BotEvent) -> Awaitable[None] | None:
         """Hear of a bot that started, crashed, exited, stopped, expired or was removed.
 
-        Called for each plugin after the fact; errors are logged and change nothing.
+        Called for each plugin after the fact, one event after the other; nobody waits for it for more than a
+        moment, and errors are logged and change nothing. ``None`` is all there is to return.
 
         Args:
             event: What happened.
 
-        Side effects: the plugin's own. Since 0.1.
+        Time: ``HOOK_TIMEOUT_SECONDS``. Side effects: the plugin's own. Since 0.1.
         """
         raise NotImplementedError

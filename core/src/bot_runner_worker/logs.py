@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from bot_runner_worker.plugins.output import PluginLogLimit
 from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.settings import Settings
 
 # Not a context variable: a secret may turn up in a line that a library logs from a task of its own.
 _active: set[Redactor] = set()
+
+
+QUIET = ("aiohttp", "aiodocker", "asyncio", "git", "httpcore", "httpx")
+"""aiohttp logs each access and aiodocker each call: too much below warnings. httpcore logs headers."""
 
 
 @contextmanager
@@ -24,9 +29,15 @@ def hide_secrets(redactor: Redactor) -> Iterator[None]:
         _active.discard(redactor)
 
 
+MAX_LINE = 64 * 1024
+"""Characters of one message, its traceback included."""
+
+
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
+        if len(text) > MAX_LINE:
+            text = f"{text[:MAX_LINE]} … ({len(text)} characters in all)"
         for redactor in tuple(_active):
             text = redactor.text(text)
         return text
@@ -56,7 +67,7 @@ def set_up_logging(settings: Settings) -> None:
         if settings.log_format == "json"
         else _Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
+    handler.addFilter(PluginLogLimit())
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
-    # aiohttp logs each access and aiodocker each call: too much below warnings. httpcore logs headers.
-    for name in ("aiohttp", "aiodocker", "asyncio", "git", "httpcore", "httpx"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

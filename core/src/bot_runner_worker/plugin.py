@@ -2,12 +2,14 @@
 
 A whole plugin, offering a mode ``hello`` that needs no code from the user at all::
 
+    from pydantic import Field
+
     from bot_runner_worker.plugin import (
         ContainerOptions, DeploymentSource, Files, StrictModel, hookimpl,
     )
 
     class HelloParams(StrictModel):
-        greeting: str = "hello"
+        greeting: str = Field("hello", description="What the bot says", max_length=1000)
 
     @hookimpl
     def deployment_sources():
@@ -34,24 +36,48 @@ It is announced in the plugin's ``pyproject.toml``::
     [project.entry-points.bot_runner_worker]
     hello = "my_module"
 
-The hooks and their arguments are described in :mod:`bot_runner_worker.hookspecs`.
+``bot-runner-worker plugins new hello`` writes one with its tests. The hooks and their arguments are described
+in :mod:`bot_runner_worker.hookspecs`.
+
+**What comes back.** An implementation is a plain ``def``: it returns ``None`` for "not mine", a result, or an
+awaitable of one. What it awaits may take ``HOOK_TIMEOUT_SECONDS``; what it does without awaiting holds up
+every bot's owner, so reading, unpacking and computing belong into a thread
+(:func:`bot_runner_worker.projects.in_thread`). It is cancelled when the bot is stopped meanwhile, and tidies
+up then.
+
+**What goes wrong.** Raise :class:`Rejected` if the request cannot be served, with a code of your own, a
+sentence and a hint for the bot's author; :class:`Unavailable` if trying again may help. Neither may hold a
+secret. Any other exception ends the request with ``PLUGIN_FAILED``, and is the plugin's fault.
+
+**What the core keeps.** Limits, network, labels of its own, security options. Devices, mounts, capabilities
+and GPUs are refused unless the operator opens each to this plugin (``PLUGIN_GRANTS``). An image is one that
+came from ``tools.images`` in the same start.
+
+**What is stable.** The names in ``__all__``, the hooks with their arguments, the fields of the classes here,
+:mod:`bot_runner_worker.projects` (project files to build contexts) and :mod:`bot_runner_worker.testing` (the
+test kit); nothing else. Versions are semantic. A patch version changes none of it. A minor version may add: a
+hook, an argument of a hook, a field with a default, an error code; until 1.0 it may also change or remove,
+with an entry in the changelog. From 1.0 on only a major version does, after a minor version has warned. So
+pin ``bot-runner-worker>=0.1,<0.2``: the core holds the pin against itself at each start, leaves out a plugin
+that it does not fit, and warns of one that has none.
 """
 
 import pluggy
 
 from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.errors import Code, Rejected, Unavailable
+from bot_runner_worker.errors import Code, PluginError, Rejected, Unavailable
 from bot_runner_worker.events import BotEvent, EventType
 from bot_runner_worker.hookspecs import PROJECT
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter, checked_path
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.reference import ImageReference
-from bot_runner_worker.outbound import OutboundPolicy, SourceUrl
+from bot_runner_worker.outbound import OutboundPolicy, SourceUrl, parse_url
 from bot_runner_worker.plugins.sources import DeploymentRequest, DeploymentSource
 from bot_runner_worker.plugins.tools import Tools
+from bot_runner_worker.quantities import format_size
 from bot_runner_worker.requests import StrictModel
-from bot_runner_worker.runtime.options import ContainerOptions, Files
+from bot_runner_worker.runtime.options import ContainerOptions, Device, Files, Mount
 from bot_runner_worker.settings import Settings
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -66,11 +92,14 @@ __all__ = [
     "ContainerOptions",
     "DeploymentRequest",
     "DeploymentSource",
+    "Device",
     "EventType",
     "Files",
     "Image",
     "ImageReference",
+    "Mount",
     "OutboundPolicy",
+    "PluginError",
     "RegistryAuth",
     "Rejected",
     "Settings",
@@ -79,5 +108,7 @@ __all__ = [
     "Tools",
     "Unavailable",
     "checked_path",
+    "format_size",
     "hookimpl",
+    "parse_url",
 ]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
-from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bot_runner_worker.errors import SettingsError
 from bot_runner_worker.host_patterns import HostPattern
 from bot_runner_worker.isolation.openings import OpeningField
 from bot_runner_worker.quantities import Size
+from bot_runner_worker.runtime.grants import GrantField, check_grants
 
 MIB = 1024 * 1024
 
@@ -210,11 +211,41 @@ class Settings(BaseSettings):
     pull_timeout_seconds: int = Field(
         600, ge=1, le=86_400, description="Pulling an image is given up after that long"
     )
+    plugins_allowed: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(),
+        description="Plugins that are loaded if they are installed, separated by commas; empty: all",
+    )
     plugins_disabled: Annotated[frozenset[str], NoDecode] = Field(
-        frozenset(), description="Installed plugins that are left out, separated by commas"
+        frozenset(), description="Installed plugins that are left out; wins over PLUGINS_ALLOWED"
+    )
+    plugins_safe_mode: bool = Field(
+        False,
+        description="Load no plugin at all: bots that run are looked after, and none can be started",
     )
     plugins_strict: bool = Field(
         False, description="Refuse to start when a plugin cannot be loaded, instead of leaving it out"
+    )
+    plugin_grants: Annotated[tuple[GrantField, ...], NoDecode] = Field(
+        (),
+        description="What is opened to one plugin, entry by entry, such as gpu-limits:device=/dev/nvidia0, "
+        "models:mount=/srv/models, ping:capability=NET_RAW or gpu-limits:gpus=1",
+    )
+    plugins_trace: bool = Field(
+        False, description="Log each call of a plugin's hook, with its result and how long it took"
+    )
+    hook_timeout_seconds: float = Field(
+        30,
+        gt=0,
+        le=86_400,
+        description="A plugin's answer is given up after that long; fetching code gets twice "
+        "SOURCE_TIMEOUT_SECONDS on top, and the core's own builds and pulls do not count",
+    )
+    hook_block_seconds: float = Field(
+        10,
+        ge=0.1,
+        le=3600,
+        description="A plugin that holds up the whole worker for that long, without awaiting anything, is "
+        "cut off",
     )
     health_address: str = Field(
         "127.0.0.1:9180",
@@ -239,7 +270,9 @@ class Settings(BaseSettings):
     log_format: str = Field("text", pattern=r"^(text|json)$", description="How log lines are written")
 
     @field_validator(
+        "plugins_allowed",
         "plugins_disabled",
+        "plugin_grants",
         "source_schemes",
         "source_hosts_allowed",
         "source_hosts_denied",
@@ -279,6 +312,18 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
+    @model_validator(mode="after")
+    def _safe_grants(self) -> Self:
+        try:
+            check_grants(
+                self.plugin_grants,
+                engine_socket=self.docker_host,
+                bots_are_neighbours=self.network_mode == "shared",
+            )
+        except ValueError as error:
+            raise ValueError(f"PLUGIN_GRANTS: {error}") from None
+        return self
+
     def proxy_environment(self) -> dict[str, str]:
         """The proxy variables, in both cases: curl reads ``http_proxy`` in lower case only."""
         names = ("http_proxy", "https_proxy", "no_proxy")
@@ -313,8 +358,10 @@ def _one_line(error: ValidationError) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_input=False):
         name = "_".join(str(part) for part in problem["loc"]).upper()
+        message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "missing":
             problems.append(f"{name} is not set")
         else:
-            problems.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+            # One about several settings names them itself.
+            problems.append(f"{name}: {message}" if name else message)
     return "; ".join(problems)

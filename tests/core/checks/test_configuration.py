@@ -1,10 +1,13 @@
 """What the doctor says about the worker's own configuration: plugins, and registries that are trusted."""
 
+from importlib.metadata import entry_points
+
 import pytest
 from tests.core.checks.conftest import Look
 from tests.core.plugin_factory import PluginFolder
 
 from bot_runner_worker.checks import State, configuration
+from bot_runner_worker.hookspecs import PROJECT
 from bot_runner_worker.plugins.dispatch import Plugins
 
 pytestmark = pytest.mark.engine
@@ -35,6 +38,6 @@ async def test_a_plugin_that_does_not_load_is_a_failure(
 
 
 async def test_a_worker_without_modes_is_pointed_out(look: Look) -> None:
-    everything = "simple,custom_git,custom_archive,image"
+    everything = ",".join(entry.name for entry in entry_points(group=PROJECT))
     found = await configuration.plugins(await look(plugins_disabled=everything))
     assert (found.state, found.finding) == (State.WARNING, "none offers a deployment mode")

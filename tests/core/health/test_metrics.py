@@ -71,7 +71,7 @@ async def test_what_happens_to_bots_is_counted_by_reason(details: dict[str, Any]
 async def test_a_real_start_is_measured_stage_by_stage(make_runner: MakeRunner) -> None:
     metrics = Metrics(["simple"])
     runner = await make_runner()
-    runner.runner._observer = metrics
+    runner.runner._task_runner._observer = metrics
     await started(runner)
     counted = values(metrics, "bot_runner_start_stage_seconds_count", "stage")
     assert counted == {(stage,): 1 for stage in ("prepare", "resolve", "options", "start")}

@@ -61,6 +61,11 @@ async def start(runner: RunnerUnderTest, *requirements: str, user_id: str = "ali
     )
 
 
+def downloads(index: PackageIndex) -> int:
+    """How often the wheel of the package ``victim`` was asked for."""
+    return sum(path.endswith("/victim-1.0-py3-none-any.whl") for path in index.requests)
+
+
 async def said(runner: RunnerUnderTest, user_id: str) -> str:
     """What the bot prints first."""
     for _ in range(200):
@@ -99,7 +104,7 @@ async def test_packages_are_installed_once_for_all_who_ask_for_the_same(
     runner: RunnerUnderTest, index: PackageIndex
 ) -> None:
     await start(runner, "other")  # so that uv is there
-    before = index.requests["victim-1.0-py3-none-any.whl"]
+    before = downloads(index)
     word = "import victim; print(victim.WORD, flush=True)"
     tenants = [f"user-{number}" for number in range(4)]
     outcomes = await asyncio.gather(
@@ -109,11 +114,11 @@ async def test_packages_are_installed_once_for_all_who_ask_for_the_same(
     assert len({(await image_of(runner, each)).content for each in tenants}) == 1
     assert {await said(runner, each) for each in tenants} == {"as published"}
     # Once for its metadata, where the index cannot send a part of a file, and once to install it.
-    assert index.requests["victim-1.0-py3-none-any.whl"] - before <= 2
+    assert downloads(index) - before <= 2
     # Another set of packages is another image, made of the same cached wheels.
-    asked = index.requests["victim-1.0-py3-none-any.whl"]
+    asked = downloads(index)
     await start(runner, "victim", user_id="later")
-    assert index.requests["victim-1.0-py3-none-any.whl"] == asked
+    assert downloads(index) == asked
 
 
 async def test_bytecode_follows_and_makes_no_other_bot_of_it(runner: RunnerUnderTest) -> None:
@@ -249,6 +254,6 @@ async def test_a_cache_that_has_grown_too_large_is_emptied(
     runner = await make_runner(package_index_url=index.url, ca_bundle=index.ca, package_cache_size="1k")
     await start(runner, "victim")
     await runner.runner.images.packages.settled()
-    asked = index.requests["victim-1.0-py3-none-any.whl"]
+    asked = downloads(index)
     await start(runner, "victim", "other", user_id="bob")
-    assert index.requests["victim-1.0-py3-none-any.whl"] > asked
+    assert downloads(index) > asked

@@ -27,11 +27,15 @@ async def ignore_progress(_message: str, _fraction: float | None) -> None:
     pass
 
 
-async def context_of(files: dict[str, str], entrypoint: str | None = None) -> BuildContext:
+async def context_of(
+    files: dict[str, str], entrypoint: str | None = None, dockerfile: str | None = None
+) -> BuildContext:
     settings = Settings(worker_token=SecretStr("x"))
     images: Any = BaseImageOnly()
     tools = Tools(settings, images, "alice", ignore_progress)
-    return await project_context(tree_of(files), tools, deadline(), entrypoint=entrypoint)
+    return await project_context(
+        tree_of(files), tools, deadline(), entrypoint=entrypoint, dockerfile=dockerfile
+    )
 
 
 async def files_of(context: BuildContext) -> dict[str, str]:
@@ -49,6 +53,17 @@ async def test_dockerignore_is_honoured_but_never_for_the_dockerfile_itself() ->
 async def test_the_dockerfiles_own_ignore_file_comes_first() -> None:
     files = {"Dockerfile": "", "a": "", "b": "", ".dockerignore": "a", "Dockerfile.dockerignore": "b"}
     assert "b" not in await files_of(await context_of(files))
+
+
+async def test_a_dockerfile_that_is_named_is_taken_and_no_other() -> None:
+    files = {"Dockerfile": "FROM a", "docker/bot.Dockerfile": "FROM b", "a": "", ".dockerignore": "*\n!a\n"}
+    context = await context_of(files, dockerfile="docker/bot.Dockerfile")
+    assert context.dockerfile == "docker/bot.Dockerfile"
+    assert context.read_dockerfile(100) == b"FROM b"
+    assert set(await files_of(context)) == {"docker/bot.Dockerfile", "a", ".dockerignore"}
+    with pytest.raises(Rejected) as caught:
+        await context_of(files, dockerfile="docker/Dockerfile")
+    assert caught.value.code == "NO_DOCKERFILE"
 
 
 @pytest.mark.parametrize("text", ["!", "x" * 70_000])

@@ -21,8 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, plugins, doctor, task, remove_all):
+for command in (run, doctor, task, remove_all):
     app.command()(command)
+app.add_typer(plugins, name="plugins")
 app.add_typer(firewall, name="firewall")
 
 

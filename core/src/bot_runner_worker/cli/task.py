@@ -11,6 +11,7 @@ import typer
 
 from bot_runner_worker.cli.output import or_exit, print_json
 from bot_runner_worker.logs import set_up_logging
+from bot_runner_worker.plugins.output import standard_output_limited
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Ending, Outcome
@@ -55,4 +56,5 @@ async def _run(settings: Settings, name: str, params: Any, quiet: bool) -> Outco
     # A worker of its own: under the id of one that runs, it would take over that one's work.
     settings = settings.model_copy(update={"worker_id": f"task-{uuid4().hex[:12]}"})
     async with Runner(settings) as runner:
-        return await runner.run_task(name, params, report)
+        with standard_output_limited():
+            return await runner.run_task(name, params, report)

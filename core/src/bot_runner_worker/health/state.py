@@ -146,6 +146,7 @@ class Health:
             },
             "supervisor": dict(self._supervision()),
             "plugins_hanging": self._hanging(),
+            "plugins_troubles": self._runner.plugins.troubles.report(),
         }
 
     async def metrics_text(self) -> bytes:
@@ -186,10 +187,9 @@ class Health:
 
     def _longest_stage(self) -> float:
         settings = self._settings
-        longest = max(
-            settings.build_timeout_seconds, settings.pull_timeout_seconds, settings.source_timeout_seconds
-        )
-        return longest + HOOK_HANGS
+        # Building and pulling count here, which they do not towards the time that a plugin has.
+        longest = settings.build_timeout_seconds + settings.pull_timeout_seconds
+        return max(longest, 2 * settings.source_timeout_seconds) + settings.hook_timeout_seconds
 
     async def _look_at_disk(self) -> Check:
         async with self._asking:

@@ -11,7 +11,7 @@ import json
 import tarfile
 import tempfile
 import unicodedata
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -128,6 +128,23 @@ class BuildContext:
     def close(self) -> None:
         """Delete the tar."""
         self.tar.close()
+
+
+MAX_NOTES = 20
+MAX_NOTE = 500
+
+
+def bounded_notes(notes: Iterable[object]) -> list[str]:
+    """Notes for a bot's author, as many and as much of each as a result has room for."""
+    # Made by a plugin, which may have put anything there.
+    texts = [note for note in notes if isinstance(note, str)]
+    return [text[:MAX_NOTE] for text in texts[:MAX_NOTES]]
+
+
+def notes_of(context: BuildContext | None) -> Sequence[object]:
+    """A context's notes, whatever a plugin has put there."""
+    notes: object = context.notes if context is not None else ()
+    return notes if isinstance(notes, (tuple, list)) else ()
 
 
 def _entry(path: str, content: bytes) -> bytes:

@@ -6,18 +6,17 @@
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from bot_runner_worker.errors import PluginError
 from bot_runner_worker.hookspecs import PROJECT, HookSpecs
+from bot_runner_worker.plugins.fence import check_fence, distribution_of, fence_warning
 from bot_runner_worker.plugins.sources import DeploymentSource, SourceCatalogue
 
-CORE_DISTRIBUTION = "bot-runner-worker"
+CORE_NAME = "core"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,9 @@ class PluginReport:
         distribution: The distribution that it comes from.
         version: That distribution's version.
         status: ``loaded``, ``disabled`` or ``refused``.
-        problem: Why it was refused.
+        problem: Why it was refused or disabled.
         hint: What to do about it.
+        warning: What is wrong with it although it is loaded.
         sources: ``mode/source`` pairs that it offers.
         hooks: Names of the hooks that it implements.
     """
@@ -41,6 +41,7 @@ class PluginReport:
     status: str
     problem: str = ""
     hint: str = ""
+    warning: str = ""
     sources: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
 
@@ -57,7 +58,9 @@ class LoadedPlugins:
 def load(
     *,
     core: object,
+    allowed: Iterable[str] = (),
     disabled: Iterable[str] = (),
+    safe_mode: bool = False,
     strict: bool = False,
     found: Iterable[EntryPoint] | None = None,
 ) -> LoadedPlugins:
@@ -65,7 +68,9 @@ def load(
 
     Args:
         core: The core's own hook implementations, tried last.
-        disabled: Names of plugins to leave out.
+        allowed: Names of plugins to load, if not all.
+        disabled: Names of plugins to leave out all the same.
+        safe_mode: Leave out all of them.
         strict: Raise at the first problem instead of leaving the plugin out.
         found: Entry points to use instead of the installed ones.
 
@@ -74,15 +79,15 @@ def load(
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(HookSpecs)
-    manager.register(core, name="core")
+    manager.register(core, name=CORE_NAME)
     catalogue = SourceCatalogue()
-    disabled = set(disabled)
+    allowed, disabled = set(allowed), set(disabled)
     reports = []
     for entry in _unique(entry_points(group=PROJECT) if found is None else found):
         distribution = entry.dist.name if entry.dist else "unknown"
         release = entry.dist.version if entry.dist else ""
-        if entry.name in disabled:
-            reports.append(PluginReport(entry.name, distribution, release, "disabled"))
+        if reason := _why_disabled(entry.name, allowed, disabled, safe_mode):
+            reports.append(PluginReport(entry.name, distribution, release, "disabled", reason))
             continue
         try:
             _register(manager, catalogue, entry)
@@ -100,11 +105,22 @@ def load(
                 distribution,
                 release,
                 "loaded",
+                warning=fence_warning(entry),
                 sources=tuple(f"{source.mode}/{source.name}" for source in catalogue.of_plugin(entry.name)),
                 hooks=tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or [])),
             )
         )
     return LoadedPlugins(manager, catalogue, tuple(reports))
+
+
+def _why_disabled(name: str, allowed: set[str], disabled: set[str], safe_mode: bool) -> str:
+    if safe_mode:
+        return "PLUGINS_SAFE_MODE is set."
+    if name in disabled:
+        return "It is named in PLUGINS_DISABLED."
+    if allowed and name not in allowed:
+        return "It is not named in PLUGINS_ALLOWED."
+    return ""
 
 
 def _unique(found: Iterable[EntryPoint]) -> Iterator[EntryPoint]:
@@ -117,14 +133,14 @@ def _unique(found: Iterable[EntryPoint]) -> Iterator[EntryPoint]:
 
 
 def _register(manager: pluggy.PluginManager, catalogue: SourceCatalogue, entry: EntryPoint) -> None:
-    _check_fence(entry)
+    check_fence(entry)
     try:
         plugin = entry.load()
     # A plugin may raise anything at all while it is imported, SystemExit included.
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"The plugin {entry.name} cannot be imported: {type(error).__name__}: {error}",
-            hint=f"Reinstall or remove the distribution {_distribution(entry)}.",
+            hint=f"Reinstall or remove the distribution {distribution_of(entry)}.",
         ) from error
     if manager.get_plugin(entry.name) is not None:
         raise PluginError(
@@ -151,33 +167,6 @@ def _unregister(manager: pluggy.PluginManager, catalogue: SourceCatalogue, name:
     catalogue.remove(name)
     if manager.get_plugin(name) is not None:
         manager.unregister(name=name)
-
-
-def _distribution(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else entry.value
-
-
-def _check_fence(entry: EntryPoint) -> None:
-    """Check the plugin's own ``bot-runner-worker>=x,<y`` against the running core.
-
-    pip checks it when it installs; a later upgrade of the core alone goes unnoticed.
-    """
-    for text in (entry.dist.requires or []) if entry.dist else []:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if canonicalize_name(requirement.name) != CORE_DISTRIBUTION:
-            continue
-        try:
-            running = version(CORE_DISTRIBUTION)
-        except PackageNotFoundError:
-            return
-        if not requirement.specifier.contains(running, prereleases=True):
-            raise PluginError(
-                f"The plugin {entry.name} needs {requirement}, but this is {CORE_DISTRIBUTION} {running}.",
-                hint=f"Install a release of {_distribution(entry)} that fits.",
-            )
 
 
 def _implementations(plugin: object) -> Iterator[tuple[str, Any]]:

@@ -94,6 +94,16 @@ class SourceCatalogue:
             for mode, sources in sorted(self._by_mode.items())
         }
 
+    def owner(self, mode: str, source: str) -> str | None:
+        """The plugin that offers a source."""
+        entry = self._by_mode.get(mode, {}).get(source)
+        return None if entry is None else entry[0]
+
+    def owners(self, mode: object) -> list[str]:
+        """The plugins that offer a mode's sources."""
+        sources = self._by_mode.get(mode, {}) if isinstance(mode, str) else {}
+        return sorted({plugin for plugin, _ in sources.values()})
+
     def of_plugin(self, plugin: str) -> list[DeploymentSource]:
         """What one plugin offers."""
         return [

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.images.context import BuildContext, BuildContextWriter
+from bot_runner_worker.images.context import MAX_NOTE, MAX_NOTES, BuildContext, BuildContextWriter
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.settings import Settings
@@ -74,6 +74,7 @@ class Tools:
         tenant: The tenant, for whom images that are not shared are kept apart.
         report: Tells the bot's author what is going on; see :meth:`progress`.
         kept: What a plugin keeps from one hook to the next; use keys that begin with the plugin's name.
+        notes: What the bot's author will be told in the result; see :meth:`note`.
     """
 
     settings: Settings
@@ -81,6 +82,7 @@ class Tools:
     tenant: str
     report: Callable[[str, float | None], Awaitable[None]]
     kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    notes: list[str] = field(default_factory=list, repr=False, compare=False)
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
         """Tell the bot's author what is going on.
@@ -90,6 +92,15 @@ class Tools:
             fraction: How much of this stage is done, 0 to 1, if that is known.
         """
         await self.report(message, fraction)
+
+    def note(self, text: str) -> None:
+        """Tell the bot's author something with the result of the start: what was left out or done otherwise.
+
+        Args:
+            text: A few words; never a secret. Each text counts once, and only the first few.
+        """
+        if text not in self.notes and len(self.notes) < MAX_NOTES:
+            self.notes.append(text[:MAX_NOTE])
 
     @property
     def outbound(self) -> OutboundPolicy:

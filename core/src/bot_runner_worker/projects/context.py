@@ -3,7 +3,7 @@
 from bot_runner_worker.errors import Code, Rejected
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.plugins.tools import Tools
-from bot_runner_worker.projects.dockerfile import find_dockerfile
+from bot_runner_worker.projects.dockerfile import FoundDockerfile, find_dockerfile
 from bot_runner_worker.projects.entrypoint import LOOKED_FOR, find_command
 from bot_runner_worker.projects.ignore import MAX_SIZE, DockerIgnore, InvalidPattern
 from bot_runner_worker.projects.python import GENERATED_FOLDER, find_dependencies, python_dockerfile
@@ -15,7 +15,12 @@ IGNORE_FILE = ".dockerignore"
 
 
 async def project_context(
-    tree: ProjectTree, tools: Tools, deadline: Deadline, *, entrypoint: str | None = None
+    tree: ProjectTree,
+    tools: Tools,
+    deadline: Deadline,
+    *,
+    entrypoint: str | None = None,
+    dockerfile: str | None = None,
 ) -> BuildContext:
     """Make the build context of a project.
 
@@ -30,18 +35,36 @@ async def project_context(
         tools: Base image and limits.
         deadline: Of the whole preparation.
         entrypoint: The file to run, where there is no Dockerfile.
+        dockerfile: The Dockerfile to build, where the request or the project names one.
 
     Raises:
         Rejected: ``NO_DOCKERFILE`` with what was looked for, or the code of what is wrong with it.
     """
     base = await tools.images.base()
-    return await in_thread(lambda: _context(tree, tools, deadline, entrypoint, base.id), deadline)
+    found = None if dockerfile is None else _named_dockerfile(tree, dockerfile)
+    return await in_thread(lambda: _context(tree, tools, deadline, entrypoint, base.id, found), deadline)
+
+
+def _named_dockerfile(tree: ProjectTree, path: str) -> FoundDockerfile:
+    if path not in tree.files:
+        raise Rejected(
+            NO_DOCKERFILE,
+            f"The project has no file {path[:200]!r} to be built from.",
+            hint="Name the Dockerfile by its path inside the folder that is built.",
+            details={"looked_for": [path]},
+        )
+    return FoundDockerfile(tree, path)
 
 
 def _context(
-    tree: ProjectTree, tools: Tools, deadline: Deadline, entrypoint: str | None, base_id: str
+    tree: ProjectTree,
+    tools: Tools,
+    deadline: Deadline,
+    entrypoint: str | None,
+    base_id: str,
+    named: FoundDockerfile | None,
 ) -> BuildContext:
-    found = find_dockerfile(tree)
+    found = named or find_dockerfile(tree)
     if found is None:
         return _python_context(_without_ignored(tree, None, deadline), tools, deadline, entrypoint, base_id)
     notes = [*tree.notes, *found.notes]

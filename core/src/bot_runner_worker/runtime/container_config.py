@@ -4,6 +4,7 @@ from typing import Any
 
 from bot_runner_worker import identity
 from bot_runner_worker.results import timestamp
+from bot_runner_worker.runtime.options import ContainerOptions
 from bot_runner_worker.runtime.spec import BotSpec
 from bot_runner_worker.settings import Settings
 
@@ -32,8 +33,9 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
     """Body of ``POST /containers/create`` (Docker API v1.41).
 
     The core's part comes last and wins: no capabilities, no new privileges, limits that are never 0 (which
-    the Engine takes for "unlimited"), no mounts, devices or ports, the bots' network, our labels over the
-    image's.
+    the Engine takes for "unlimited"), no ports, the bots' network, our labels over the image's. Devices,
+    mounts, capabilities and GPUs are those that the operator has opened
+    (:func:`bot_runner_worker.runtime.grants.check_granted` has refused all others).
 
     Args:
         spec: The bot.
@@ -71,6 +73,7 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
             "Tmpfs": {path: f"rw,nosuid,nodev,size={size}" for path, size in tmpfs.items()},
         },
     }
+    config["HostConfig"] |= _openings(options)
     if settings.container_runtime is not None:
         config["HostConfig"]["Runtime"] = settings.container_runtime
     if options.entrypoint is not None:
@@ -82,6 +85,33 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
     if options.user is not None:
         config["User"] = options.user
     return config
+
+
+def _openings(options: ContainerOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "CapAdd": list(options.capabilities),
+        "Devices": [
+            {
+                "PathOnHost": device.path,
+                "PathInContainer": device.inside or device.path,
+                "CgroupPermissions": "rw" if device.writable else "r",
+            }
+            for device in options.devices
+        ],
+        # Mounts, not binds: those would create what is not there, as root's.
+        "Mounts": [
+            {
+                "Type": "bind",
+                "Source": mount.source,
+                "Target": mount.target,
+                "ReadOnly": not mount.writable,
+                "BindOptions": {"Propagation": "rprivate"},
+            }
+            for mount in options.mounts
+        ],
+        "DeviceRequests": [{"Count": options.gpus, "Capabilities": [["gpu"]]}] if options.gpus else [],
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _ulimit(name: str, value: int) -> dict[str, Any]:

@@ -323,6 +323,8 @@ def _start_failed(error: EngineError) -> BotRunnerError:
     hint = "The Engine's words are in details.reason."
     if "executable file not found" in message or "no such file or directory" in message:
         hint = "The command or entrypoint does not exist in the image; check its name."
+    elif "could not select device driver" in message:
+        hint = "The Engine has no support for GPUs: this is for the operator (NVIDIA's container toolkit)."
     elif "permission denied" in message:
         hint = "The entrypoint is not executable; set its mode to 755 or call it through its interpreter."
     return Rejected(

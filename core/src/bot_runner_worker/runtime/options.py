@@ -71,10 +71,42 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A device of the Engine's host; refused unless the operator's ``PLUGIN_GRANTS`` open it.
+
+    Args:
+        path: Its path on the host, such as ``/dev/nvidia0``.
+        inside: Its path in the container; the same by default.
+        writable: Whether the bot may also write to it.
+    """
+
+    path: str
+    inside: str = ""
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of the Engine's host; refused unless the operator's ``PLUGIN_GRANTS`` open it.
+
+    Args:
+        source: Absolute path on the host, exactly as it is granted. It must be there: nothing is created.
+        target: Absolute path in the container.
+        writable: Whether the bot may also write to it.
+    """
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerOptions:
     """One plugin's wishes for the bot's container; what is left out keeps the image's or the core's value.
 
-    There is no way to ask for limits, networks, capabilities or privileges: these are the core's.
+    There is no way to ask for other limits, networks or privileges: these are the core's. Devices, mounts,
+    capabilities and GPUs are refused with ``OPTION_REFUSED``, unless the operator opens each of them to this
+    plugin with ``PLUGIN_GRANTS``.
 
     Args:
         entrypoint: Replaces the image's entrypoint.
@@ -85,6 +117,11 @@ class ContainerOptions:
         files: Put into the container before it starts.
         labels: Labels outside the runner's own prefix ``io.avtomatika.bot-runner.``.
         tmpfs: Size in bytes by absolute path of a folder in memory (counts against the memory limit).
+        devices: Devices of the host.
+        mounts: Folders and files of the host.
+        capabilities: Linux capabilities without their prefix, such as ``NET_BIND_SERVICE``. They are of use
+            to a bot that runs as root only.
+        gpus: How many GPUs the bot gets, through the Engine's own support for them.
     """
 
     entrypoint: tuple[str, ...] | None = None
@@ -95,6 +132,10 @@ class ContainerOptions:
     files: tuple[Files, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     tmpfs: Mapping[str, int] = field(default_factory=dict)
+    devices: tuple[Device, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    gpus: int = 0
 
 
 def merge(contributions: Iterable[tuple[str, ContainerOptions]]) -> ContainerOptions:
@@ -109,6 +150,9 @@ def merge(contributions: Iterable[tuple[str, ContainerOptions]]) -> ContainerOpt
     """
     single: dict[str, tuple[str, object]] = {}
     mappings: dict[str, dict[str, tuple[str, object]]] = {"environment": {}, "labels": {}, "tmpfs": {}}
+    devices: dict[str, tuple[str, object]] = {}
+    mounts: dict[str, tuple[str, object]] = {}
+    capabilities: set[str] = set()
     files: list[Files] = []
     for plugin, options in contributions:
         for name in ("entrypoint", "command", "working_dir", "user"):
@@ -124,10 +168,24 @@ def merge(contributions: Iterable[tuple[str, ContainerOptions]]) -> ContainerOpt
                         hint="This is a fault of the plugin; report it to the operator.",
                     )
                 _set(merged, key, plugin, value)
+        for device in options.devices:
+            _set(devices, device.inside or device.path, plugin, device)
+        for mount in options.mounts:
+            _set(mounts, mount.target, plugin, mount)
+        if options.gpus:
+            _set(single, "gpus", plugin, options.gpus)
+        capabilities.update(options.capabilities)
         files.extend(options.files)
     values = {name: value for name, (_, value) in single.items()}
     plain = {name: {key: value for key, (_, value) in merged.items()} for name, merged in mappings.items()}
-    return ContainerOptions(files=tuple(files), **values, **plain)  # type: ignore[arg-type]
+    return ContainerOptions(
+        files=tuple(files),
+        devices=tuple(device for _, device in devices.values()),  # type: ignore[misc]
+        mounts=tuple(mount for _, mount in mounts.values()),  # type: ignore[misc]
+        capabilities=tuple(sorted(capabilities)),
+        **values,  # type: ignore[arg-type]
+        **plain,  # type: ignore[arg-type]
+    )
 
 
 def _set(target: dict[str, tuple[str, object]], key: str, plugin: str, value: object) -> None:

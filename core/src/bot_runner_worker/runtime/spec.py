@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -103,9 +103,21 @@ class BotSpec:
                 "files": [files.digest() for files in options.files],
                 "labels": dict(options.labels),
                 "tmpfs": dict(options.tmpfs),
+                # Left out where there is none: bots of before this was known keep their digest.
+                **({"openings": openings} if (openings := _openings(options)) else {}),
                 "limits": [self.limits.memory, self.limits.cpu, self.limits.pids],
             }
         )
+
+
+def _openings(options: ContainerOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "devices": sorted(astuple(device) for device in options.devices),
+        "mounts": sorted(astuple(mount) for mount in options.mounts),
+        "capabilities": sorted(options.capabilities),
+        "gpus": options.gpus,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def digest_of(data: Any) -> str:

@@ -1,5 +1,6 @@
 """Progress of a start, as the bot's author sees it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from time import monotonic
@@ -8,6 +9,10 @@ from bot_runner_worker.redaction import Redactor
 
 Report = Callable[[float, str], Awaitable[None]]
 """Takes the fraction that is done, 0 to 1, and a few words."""
+
+
+MIN_INTERVAL = 0.1
+"""Seconds between two things that plugins say."""
 
 
 class Stage(Enum):
@@ -40,20 +45,29 @@ class Progress:
         self._report = report
         self._redactor = redactor
         self._stage = Stage.PREPARE
+        self._said_at = float("-inf")
         self._begun: list[tuple[Stage, float]] = []
 
     async def enter(self, stage: Stage) -> None:
         """Begin a stage. One that is over in no time is not reported."""
         self._stage = stage
+        self._said_at = float("-inf")
         self._begun.append((stage, monotonic()))
         begin, end, label = _STAGES[stage]
         if end > begin:
             await self._report(begin, label)
 
     async def within(self, message: str, fraction: float | None) -> None:
-        """Tell what goes on inside the current stage."""
+        """Tell what goes on inside the current stage, and leave out what comes too fast."""
+        now = monotonic()
+        if now - self._said_at < MIN_INTERVAL:
+            # Somebody who says things in a loop would otherwise let nobody else run.
+            await asyncio.sleep(0)
+            return
+        self._said_at = now
         begin, end, label = _STAGES[self._stage]
-        done = begin + (end - begin) * min(max(fraction or 0.0, 0.0), 1.0)
+        # Written so that a NaN is nothing done.
+        done = begin + (end - begin) * (min(fraction, 1.0) if fraction is not None and fraction > 0 else 0.0)
         await self._report(done, self._redactor.text(f"{label}: {message[:200]}"))
 
     def seconds(self) -> dict[str, float]:

@@ -13,7 +13,9 @@ from bot_runner_worker.engine import ENGINE_TROUBLE
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected
 from bot_runner_worker.events import EventType
 from bot_runner_worker.identity import BotKey
+from bot_runner_worker.images.context import bounded_notes, notes_of
 from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.plugins.handed_out import HandedOutImages
 from bot_runner_worker.plugins.sources import DeploymentRequest
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
 from bot_runner_worker.requests import StartBot
@@ -102,7 +104,8 @@ class BotStarter:
         progress: Progress,
     ) -> Started:
         stage = Stage.PREPARE
-        tools = Tools(self._settings, self._images, start.user_id, progress.within)
+        images = HandedOutImages(self._images)
+        tools = Tools(self._settings, images, start.user_id, progress.within)
         with ExitStack() as cleanup:
             try:
                 await progress.enter(stage)
@@ -141,7 +144,7 @@ class BotStarter:
                 error.stage = error.stage or stage.value
                 raise
         await self._announcer.tell(EventType.STARTED, record)
-        notes = list(context.notes) if context is not None else []
+        notes = bounded_notes([*notes_of(context), *tools.notes])
         return _started(record, "started", replaced=live, notes=notes)
 
 

@@ -15,6 +15,7 @@ from bot_runner_worker.health.server import HealthServer
 from bot_runner_worker.health.state import Health
 from bot_runner_worker.isolation.probe import probe_isolation
 from bot_runner_worker.logs import hide_secrets, set_up_logging
+from bot_runner_worker.plugins.output import standard_output_limited
 from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
@@ -42,6 +43,7 @@ async def _run(settings: Settings) -> None:
         worker = build_worker(runner, engine)
         set_up_logging(settings)  # after the SDK, which sets up logging of its own
         stack.enter_context(hide_secrets(token))
+        stack.enter_context(standard_output_limited())
         _introduce(runner)
         isolation = _isolation_watch(runner, engine)
         health = Health(runner, engine, isolation, worker, metrics, lambda: _supervision(runner))
@@ -80,6 +82,8 @@ def _introduce(runner: Runner) -> None:
     for report in runner.plugins.reports:
         if report.status == "refused":
             logger.warning("plugin %s left out: %s %s", report.name, report.problem, report.hint)
+        elif report.warning:
+            logger.warning("plugin %s: %s", report.name, report.warning)
     logger.info(
         "worker %s, namespace %s, modes: %s",
         runner.settings.worker_id,

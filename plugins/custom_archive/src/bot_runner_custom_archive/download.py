@@ -12,9 +12,7 @@ from bot_runner_custom_archive.errors import (
     DOWNLOAD_TIMED_OUT,
     INVALID_ARCHIVE_URL,
 )
-from bot_runner_worker.outbound import OutboundPolicy
-from bot_runner_worker.plugin import Rejected, Settings, Tools, Unavailable
-from bot_runner_worker.quantities import format_size
+from bot_runner_worker.plugin import OutboundPolicy, Rejected, Settings, Tools, Unavailable, format_size
 
 _FIELD = "archive_url"
 _MAX_REDIRECTS = 5

@@ -3,8 +3,7 @@
 from pydantic import Field, field_validator
 
 from bot_runner_custom_archive.errors import ARCHIVE_TOO_LARGE, INVALID_ARCHIVE_URL
-from bot_runner_worker.outbound import parse_url
-from bot_runner_worker.plugin import Rejected, StrictModel, checked_path
+from bot_runner_worker.plugin import Rejected, StrictModel, checked_path, parse_url
 from bot_runner_worker.projects import checked_entrypoint
 
 MAX_INLINE = 32 * 1024 * 1024

@@ -1,0 +1,100 @@
+"""The tasks by name, over wherever bots run and images come from."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from bot_runner_worker.health.observer import Observer
+from bot_runner_worker.logs import hide_secrets
+from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.plugins.tools import ImageProvider
+from bot_runner_worker.redaction import Redactor, secrets_of
+from bot_runner_worker.results import Result
+from bot_runner_worker.runtime.protocol import BotRuntime
+from bot_runner_worker.settings import Settings
+from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.announcements import Announcer
+from bot_runner_worker.tasks.manage_bots import BotManager
+from bot_runner_worker.tasks.outcome import Outcome, outcome_of
+from bot_runner_worker.tasks.progress import Progress, Report
+from bot_runner_worker.tasks.start_bot import BotStarter
+
+logger = logging.getLogger(__name__)
+
+Task = Callable[[Mapping[str, Any], Progress], Awaitable[Result]]
+
+
+class TaskRunner:
+    """Runs tasks.
+
+    Args:
+        settings: The operator's settings.
+        plugins: What is on offer.
+        images: Where images come from.
+        runtime: Where bots run.
+        admission: Who may start how many.
+        observer: Told of tasks and stages.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        images: ImageProvider,
+        runtime: BotRuntime,
+        admission: Admission,
+        observer: Observer | None = None,
+    ) -> None:
+        self._observer = observer or Observer()
+        self.announcer = Announcer([plugins.bot_event])
+        starter = BotStarter(settings, plugins, images, runtime, admission, self.announcer)
+        manager = BotManager(settings, self.announcer, runtime, admission)
+        self.tasks: dict[str, Task] = {
+            "start_bot": starter.start,
+            "stop_bot": _without_progress(manager.stop),
+            "restart_bot": _without_progress(manager.restart),
+            "get_logs": _without_progress(manager.logs),
+            "list_bots": _without_progress(manager.list_bots),
+            "check_status": _without_progress(manager.status),
+        }
+
+    async def run_task(self, name: str, params: Any, report: Report) -> Outcome:
+        """Run a task.
+
+        Args:
+            name: One of :attr:`tasks`.
+            params: Its raw params.
+            report: Told of progress.
+
+        Returns:
+            The outcome, without any of the secrets in the params.
+        """
+        redactor = Redactor(secrets_of(params))
+        begun = monotonic()
+        with hide_secrets(redactor):
+            progress = Progress(report, redactor)
+            try:
+                outcome = await outcome_of(lambda: self.tasks[name](params, progress), redactor)
+            finally:
+                self._observer.stages_ended(progress.seconds())
+            took = monotonic() - begun
+            self._observer.task_ended(name, params, outcome, took)
+            logger.info("%s of %s: %s in %.0f ms", name, _subject(params), _ending(outcome), 1000 * took)
+        return outcome
+
+
+def _subject(params: Any) -> str:
+    ids = [params.get(name) for name in ("user_id", "bot_id")] if isinstance(params, Mapping) else []
+    return "/".join(repr(each)[:80] for each in ids if each is not None) or "nobody"
+
+
+def _ending(outcome: Outcome) -> str:
+    return outcome.ending if outcome.error is None else f"{outcome.ending} {outcome.error['code']}"
+
+
+def _without_progress(work: Callable[[Mapping[str, Any]], Awaitable[Result]]) -> Task:
+    def task(params: Mapping[str, Any], _progress: Progress) -> Awaitable[Result]:
+        return work(params)
+
+    return task

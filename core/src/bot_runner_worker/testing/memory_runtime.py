@@ -1,0 +1,169 @@
+"""Bots in memory: who they are, what they were created with and whether they should run; they run no code."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from bot_runner_worker.engine.events import ContainerEvent
+from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.identity import BotKey
+from bot_runner_worker.results import BotStatus
+from bot_runner_worker.runtime.container_config import container_config
+from bot_runner_worker.runtime.log_pages import page_of, position_of
+from bot_runner_worker.runtime.protocol import EngineRun, LogPage
+from bot_runner_worker.runtime.spec import BotRecord, BotSpec
+from bot_runner_worker.runtime.surveys import Sighting, Survey
+from bot_runner_worker.runtime.verdicts import Verdict
+from bot_runner_worker.settings import Settings
+
+_ENDED = {
+    Verdict.STOPPED: BotStatus.STOPPED,
+    Verdict.EXPIRED: BotStatus.EXPIRED,
+    Verdict.EXITED: BotStatus.EXITED,
+}
+
+
+class MemoryRuntime:
+    """Implements :class:`bot_runner_worker.runtime.protocol.BotRuntime`.
+
+    A bot runs from its start until somebody ends it. It prints nothing, and never crashes. As on the Engine,
+    one without any command does not start, and leaves nothing.
+
+    Args:
+        settings: Namespace and limits.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bots: dict[BotKey, BotRecord] = {}
+        self.specs: dict[BotKey, BotSpec] = {}
+        """What each bot was started with."""
+        self.configs: dict[BotKey, dict[str, Any]] = {}
+        """The body of the call that would create each bot's container."""
+
+    async def find(self, bot: BotKey) -> BotRecord | None:
+        """See :class:`BotRuntime`."""
+        await asyncio.sleep(0)
+        return self._bots.get(bot)
+
+    async def list_bots(self, user_id: str | None = None) -> list[BotRecord]:
+        """See :class:`BotRuntime`."""
+        await asyncio.sleep(0)
+        found = [each for each in self._bots.values() if user_id in (None, each.bot.user_id)]
+        return sorted(found, key=lambda each: (each.started_at, each.bot.bot_id))
+
+    async def launch(self, spec: BotSpec, replacing: BotRecord | None = None) -> BotRecord:
+        """See :class:`BotRuntime`."""
+        config = container_config(spec, self._settings, f"{self._settings.docker_network}-{spec.bot.bot_id}")
+        await asyncio.sleep(0)
+        if config.get("Cmd") == [] and config.get("Entrypoint") == []:
+            raise Rejected(
+                Code.START_FAILED,
+                "The bot's container could not be started.",
+                hint="The Engine's words are in details.reason.",
+                details={"reason": "No command specified"},
+                stage="start",
+            )
+        record = BotRecord(
+            bot=spec.bot,
+            status=BotStatus.RUNNING,
+            id=uuid4().hex + uuid4().hex,
+            name=spec.bot.container_name(self._settings.runner_namespace),
+            mode=spec.mode,
+            source=spec.source,
+            image=spec.image.reference,
+            request_digest=spec.request_digest,
+            spec_digest=spec.digest(),
+            started_at=spec.started_at.replace(microsecond=0),
+            expires_at=spec.expires_at.replace(microsecond=0),
+            environment=dict(spec.environment),
+        )
+        self._bots[spec.bot] = record
+        self.specs[spec.bot] = spec
+        self.configs[spec.bot] = config
+        return record
+
+    async def restart(self, record: BotRecord) -> BotRecord:
+        """See :class:`BotRuntime`."""
+        return self._set(record, status=BotStatus.RUNNING, verdict=None, exit_code=None)
+
+    async def end(self, record: BotRecord, verdict: Verdict) -> None:
+        """See :class:`BotRuntime`."""
+        await asyncio.sleep(0)
+        self._set(record, status=_ENDED.get(verdict, BotStatus.CRASHED), verdict=verdict)
+
+    def _set(self, record: BotRecord, **changes: Any) -> BotRecord:
+        changed = replace(self._bots.get(record.bot, record), **changes)
+        self._bots[record.bot] = changed
+        return changed
+
+    async def stop(self, record: BotRecord) -> None:
+        """See :class:`BotRuntime`."""
+        await self.end(record, Verdict.STOPPED)
+
+    async def remove(self, record: BotRecord) -> None:
+        """See :class:`BotRuntime`."""
+        await asyncio.sleep(0)
+        for kept in (self._bots, self.specs, self.configs):
+            kept.pop(record.bot, None)
+
+    async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
+        """See :class:`BotRuntime`."""
+        position_of(since)
+        return page_of([], lines=lines, since=since, max_bytes=1)
+
+    async def events(self, since: float) -> AsyncGenerator[ContainerEvent, None]:
+        """See :class:`BotRuntime`; nothing ever happens by itself."""
+        await asyncio.Event().wait()
+        yield ContainerEvent.__new__(ContainerEvent)  # never reached: it makes this a generator
+
+    async def current_run(self) -> EngineRun:
+        """See :class:`BotRuntime`."""
+        return EngineRun("memory")
+
+    async def check_not_ending(self) -> None:
+        """See :class:`BotRuntime`."""
+
+    async def survey(self, known: Mapping[str, Sighting]) -> Survey:
+        """See :class:`BotRuntime`."""
+        return {bot: (_sighting(record),) for bot, record in self._bots.items()}
+
+    async def look_at(self, bot: BotKey) -> tuple[Sighting, ...]:
+        """See :class:`BotRuntime`."""
+        return tuple(_sighting(each) for each in self._bots.values() if each.bot == bot)
+
+    async def revive(self, sighting: Sighting) -> None:
+        """See :class:`BotRuntime`."""
+        self._set(sighting.record, status=BotStatus.RUNNING)
+
+    async def settle(self, bot: BotKey, sightings: tuple[Sighting, ...]) -> None:
+        """See :class:`BotRuntime`."""
+
+    async def mark_warned(self, record: BotRecord) -> None:
+        """See :class:`BotRuntime`."""
+        self._set(record, warned=True)
+
+    async def release_networks(self, bot: BotKey) -> None:
+        """See :class:`BotRuntime`; there are no networks in memory."""
+
+    async def bots_with_unused_networks(self) -> set[BotKey]:
+        """See :class:`BotRuntime`."""
+        return set()
+
+    async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:
+        """See :class:`BotRuntime`."""
+        return 0
+
+    async def remove_all(self, *, keep_images: bool = False) -> int:
+        """See :class:`BotRuntime`."""
+        count = len(self._bots)
+        for record in list(self._bots.values()):
+            await self.remove(record)
+        return count
+
+
+def _sighting(record: BotRecord) -> Sighting:
+    state = "running" if record.status.is_live else "exited"
+    return Sighting(record, state, record.started_at, connected=True, row=(record.id, state))

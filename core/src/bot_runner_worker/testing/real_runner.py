@@ -1,0 +1,118 @@
+"""A runner on the real Engine, in a namespace of its own that is swept at the end."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from bot_runner_worker.engine import Engine, volumes
+from bot_runner_worker.identity import CACHE_ROLE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE
+from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.runner import Runner
+from bot_runner_worker.settings import Settings
+from bot_runner_worker.tasks.outcome import Outcome
+from bot_runner_worker.testing.memory_runner import ignore_progress
+
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim")
+
+IDLE_BOT = "import time\nprint('ready', flush=True)\nwhile True:\n    time.sleep(1)\n"
+"""A bot without requirements that says one word and waits."""
+
+
+def engine_answers(address: str) -> bool:
+    """Whether somebody listens at an Engine's address."""
+    parts = urlsplit(address)
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as there:
+                there.settimeout(2)
+                there.connect(parts.path)
+        else:
+            socket.create_connection((parts.hostname or "", parts.port or 2375), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+class RunnerUnderTest:
+    """A runner with the shortcuts that tests need."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.engine = runner.engine
+        self.settings = runner.settings
+
+    async def task(self, name: str, **params: Any) -> Outcome:
+        """Run a task with these params."""
+        return await self.runner.run_task(name, params, ignore_progress)
+
+    async def start(self, user_id: str = "alice", bot_id: str = "bot", **params: Any) -> Outcome:
+        """Run ``start_bot``; by default the idle bot in mode ``simple``."""
+        if "deployment_mode" not in params:
+            params = {"deployment_mode": "simple", "code": IDLE_BOT, **params}
+        return await self.task("start_bot", user_id=user_id, bot_id=bot_id, **params)
+
+    async def containers(self) -> list[str]:
+        """Names of the containers that carry this namespace."""
+        return await self.leftovers("containers/json")
+
+    async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
+        """Names of what carries this namespace: containers, images and networks, shared ones aside.
+
+        If not asked for certain kinds, also volumes: see :meth:`claims`.
+        """
+        found = [] if kinds else await self.claims()
+        for kind in kinds or ("containers/json", "images/json", "networks"):
+            namespace = f"{NAMESPACE}={self.settings.runner_namespace}"
+            params = {"all": True, "filters": {"label": [namespace]}}
+            for each in await self.engine.json("GET", kind, params=params):
+                name = str(each.get("Names") or each.get("RepoTags") or each.get("Name"))
+                network = self.settings.docker_network
+                if name not in (network, f"{network}-build"):
+                    found.append(f"{kind.split('/')[0]}: {name}")
+        return found
+
+    async def claims(self) -> list[str]:
+        """The claims on this namespace's bots, as soon as those that were given back are gone."""
+        await self.runner.coordination.settled()
+        return await claim_volumes(self.engine, self.settings.runner_namespace)
+
+
+async def claim_volumes(engine: Engine, namespace: str) -> list[str]:
+    """Kinds and names of the volumes of a namespace, presences, caches and the supervisor's claim aside."""
+    found = await volumes.list_by_labels(engine, {NAMESPACE: namespace})
+    kinds = {name: labels.get(KIND, labels.get(ROLE)) for name, labels in found.items()}
+    kept = (PRESENCE_ROLE, CACHE_ROLE, "supervisor")
+    return [f"{kind}: {name}" for name, kind in kinds.items() if kind not in kept]
+
+
+@asynccontextmanager
+async def runner_under_test(
+    *, plugins: Plugins | None = None, **settings: Any
+) -> AsyncIterator[RunnerUnderTest]:
+    """A runner on the real Engine; what it made is removed at the end.
+
+    Args:
+        plugins: Loaded plugins; by default, those that are installed.
+        settings: By their names in lower case.
+    """
+    namespace = settings.pop("runner_namespace", f"test-{uuid4().hex[:12]}")
+    defaults = {
+        "worker_token": SecretStr("test-worker-token"),
+        "docker_host": ENGINE,
+        "base_image": BASE_IMAGE,
+        "docker_network": f"{namespace}-net",
+        "stop_grace_seconds": 2,
+    }
+    loaded = Settings.load(runner_namespace=namespace, **{**defaults, **settings})
+    async with Runner(loaded, plugins) as runner:
+        try:
+            yield RunnerUnderTest(runner)
+        finally:
+            await runner.runtime.remove_all()

@@ -1,0 +1,93 @@
+"""While one plugin misbehaves, the requests of another are served, and the health endpoint says who it is."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from tests.core.health.test_server import Served, gateway, served
+from tests.core.plugin_factory import PluginFolder, greeter
+
+from bot_runner_worker.plugins.rules import HookRules
+from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
+
+__all__ = ["gateway", "served"]
+
+RULES = HookRules(timeout=0.5, source_timeout=0.0, block=0.3)
+
+HARM = {
+    "exits": "raise SystemExit",
+    "interrupts": "raise KeyboardInterrupt",
+    "cancels": "raise asyncio.CancelledError",
+    "blocks": "time.sleep(60)",
+    "spins": "while True: pass",
+    "hangs": "return asyncio.Event().wait()",
+    "prints": "print('x' * 10**7); raise ValueError",
+    "reports": "return flood(tools)",
+    "odd": "return 'image'",
+    "loud": "raise Rejected('LOUD', 'x' * 10**7, details={'a': 'y' * 10**7})",
+}
+FLOOD = """
+import asyncio, time
+async def flood(tools):
+    for _ in range(100_000):
+        await tools.progress('x' * 100_000, float('nan'))
+"""
+
+
+@pytest.mark.parametrize("harm", HARM)
+async def test_others_are_served_meanwhile(plugin_folder: PluginFolder, harm: str) -> None:
+    plugin_folder.add("good", greeter("good"))
+    bad = greeter("bad").replace("return tools.images.base()", "return tools.images.base()")
+    hook = f"@hookimpl\ndef prepare_build_context(request, tools):\n    {HARM[harm]}\n"
+    plugin_folder.add("bad", bad + FLOOD + hook)
+    said: list[tuple[float, str]] = []
+
+    async def report(fraction: float, message: str) -> None:
+        said.append((fraction, message))
+
+    async with memory_runner(plugins=plugin_folder.plugins(RULES)) as runner:
+
+        async def start(mode: str, bot: str) -> Any:
+            return await runner.task("start_bot", report, user_id="alice", bot_id=bot, deployment_mode=mode)
+
+        begun = time.monotonic()
+        failed, *fine = await asyncio.gather(start("bad", "a"), start("good", "b"), start("good", "c"))
+        assert time.monotonic() - begun < 10
+        assert [outcome.error for outcome in fine] == [None, None]
+        assert failed.error is not None
+        assert failed.error["code"] == ("LOUD" if harm == "loud" else "PLUGIN_FAILED")
+        assert failed.error["stage"] == "prepare"
+        assert len(str(failed.data)) < 10_000
+        assert len(said) < 100
+        assert all(0 <= fraction <= 1 and len(message) < 300 for fraction, message in said)
+        assert (await start("good", "b")).data["status"] == "already_running"
+
+
+async def test_a_bot_comes_up_although_a_listener_blocks_and_another_hangs(
+    plugin_folder: PluginFolder,
+) -> None:
+    plugin_folder.add("good", greeter("good"))
+    for name, body in (("blocks", "time.sleep(60)"), ("hangs", "return asyncio.Event().wait()")):
+        plugin_folder.add(name, f"import asyncio, time\n@hookimpl\ndef bot_event(event):\n    {body}\n")
+    async with memory_runner(plugins=plugin_folder.plugins(RULES)) as runner:
+        begun = time.monotonic()
+        assert (await runner.start(deployment_mode="good")).error is None
+        assert time.monotonic() - begun < 3
+        assert isinstance(runner, MemoryRunner)
+
+
+@pytest.mark.engine
+async def test_the_health_endpoint_names_who_held_up_the_worker(
+    served: Served, plugin_folder: PluginFolder
+) -> None:
+    plugin_folder.add(
+        "bad", greeter("bad").replace("return tools", "__import__('time').sleep(9); return tools")
+    )
+    served.runner.runner.plugins = plugin_folder.plugins(RULES)
+    async with memory_runner(plugins=served.runner.runner.plugins) as runner:
+        await runner.start(deployment_mode="bad")
+    _, health = await served.get("/health")
+    [trouble] = health["plugins_troubles"]
+    assert (trouble["plugin"], trouble["hook"], trouble["count"]) == ("bad", "resolve_image", 1)
+    assert trouble["trouble"] == "held up the worker"
