@@ -156,6 +156,23 @@ async def test_images_are_named_by_their_content(kind: str) -> None:
 
 
 @both
+async def test_packages_are_one_image_for_all_who_ask_for_the_same(kind: str) -> None:
+    async with place(kind) as here:
+        first = await here.images.with_packages(["six", "idna"], here.tools())
+        again = await here.images.with_packages(["idna", "six", "six"], here.tools("bob"))
+        assert first.content == again.content
+        assert first.reference == again.reference
+        assert (await here.images.with_packages(["six"], here.tools())).content != first.content
+        for requirement, code in {
+            "no-such-package-zz9": "BUILD_FAILED",
+            "six @ https://files.example/six.whl": "INVALID_REQUIREMENT",
+            "-r other.txt": "INVALID_REQUIREMENT",
+            "./local": "INVALID_REQUIREMENT",
+        }.items():
+            assert await code_of(here.images.with_packages([requirement], here.tools())) == code
+
+
+@both
 async def test_what_cannot_be_built_or_pulled(kind: str) -> None:
     async with place(kind) as here:
         tools = here.tools()
