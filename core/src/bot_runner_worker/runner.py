@@ -69,6 +69,7 @@ class Runner:
     async def __aexit__(self, *_: object) -> None:
         await self.plugins.close()
         await self.images.close()
+        await self.runtime.close()
         await self.networks_ahead.close()
         await self.coordination.close()
         await self.engine.close()

@@ -64,6 +64,14 @@ class Settings(BaseSettings):
         256 * MIB, ge=16 * MIB, description="Memory limit of a bot, without swap"
     )
     container_cpu_limit: float = Field(0.5, ge=0.01, le=1024, description="CPU limit of a bot, in cores")
+    start_burst_cpu: float = Field(
+        2.0,
+        ge=0,
+        le=1024,
+        description="CPU limit of a bot in its first seconds, in cores; no more than the machine has, "
+        "and without effect below its limit",
+    )
+    start_burst_seconds: int = Field(10, ge=0, le=300, description="How long that lasts; 0: not at all")
 
     runner_namespace: str = Field(
         "default",
@@ -131,7 +139,7 @@ class Settings(BaseSettings):
     retention_hours: float = Field(
         24, ge=0, description="Stopped, crashed and expired bots stay readable for this long"
     )
-    max_concurrent_tasks: PositiveInt = Field(16, description="Tasks that this worker takes at once")
+    max_concurrent_tasks: PositiveInt = Field(64, description="Tasks that this worker takes at once")
     base_image: str = Field(
         "python:3.12-slim", description="Image that bots without a Dockerfile are built on"
     )
@@ -144,6 +152,12 @@ class Settings(BaseSettings):
     http_proxy: str | None = Field(None, description="Proxy for plain HTTP of builds and bots")
     https_proxy: str | None = Field(None, description="Proxy for HTTPS of builds and bots")
     no_proxy: str | None = Field(None, description="Hosts that builds and bots reach without the proxy")
+    max_concurrent_builds: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="Builds and installations that go on at once; half of them at most for one user",
+    )
     build_memory_limit: Size = Field(1024 * MIB, ge=64 * MIB, description="Memory limit of a build")
     build_cpu_limit: float = Field(1.0, ge=0.01, le=1024, description="CPU limit of a build, in cores")
     build_pids_limit: int = Field(

@@ -78,7 +78,8 @@ async def test_a_bot_is_confined_from_inside(runner: RunnerUnderTest) -> None:
     assert facts["cpu"].split()[0] == "25000"
 
 
-async def test_a_bot_is_confined_as_the_engine_has_it(runner: RunnerUnderTest) -> None:
+async def test_a_bot_is_confined_as_the_engine_has_it(make_runner: MakeRunner) -> None:
+    runner = await make_runner(start_burst_cpu=0)
     await runner.start()
     found = await seen_from_outside(runner)
     host = found["HostConfig"]

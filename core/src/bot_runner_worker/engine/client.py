@@ -66,6 +66,7 @@ class Engine:
         self._docker: aiodocker.Docker | None = None
         self._connecting = asyncio.Lock()
         self._platform = ""
+        self._cpus = 0
 
     async def __aenter__(self) -> "Engine":
         return self
@@ -215,6 +216,12 @@ class Engine:
             answer = await self.version()
             self._platform = f"{answer['Os']}/{answer['Arch']}"
         return self._platform
+
+    async def cpus(self) -> int:
+        """How many CPUs its machine has."""
+        if not self._cpus:
+            self._cpus = int((await self.json("GET", "info"))["NCPU"])
+        return self._cpus
 
     async def time(self) -> datetime:
         """The time by its clock, which need not be this machine's."""

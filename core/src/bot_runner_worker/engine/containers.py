@@ -136,6 +136,12 @@ async def set_process_limit(engine: Engine, container: str, limit: int) -> None:
     await engine.json("POST", f"containers/{container}/update", body={"PidsLimit": limit})
 
 
+async def set_cpu_limit(engine: Engine, container: str, cores: float) -> None:
+    """Limit the CPU time of a container, running or not."""
+    nano = int(cores * 1_000_000_000)
+    await engine.json("POST", f"containers/{container}/update", body={"NanoCpus": nano})
+
+
 async def rename(engine: Engine, container: str, name: str) -> None:
     """Give a container another name."""
     await engine.json("POST", f"containers/{container}/rename", params={"name": name})

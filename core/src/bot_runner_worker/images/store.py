@@ -14,6 +14,7 @@ from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.engine.images import Progress
 from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
+from bot_runner_worker.fair_queue import FairQueue
 from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.images import build_errors
 from bot_runner_worker.images import dockerfile as dockerfiles
@@ -54,6 +55,8 @@ class ImageStore:
             engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned), uses=self.uses
         )
         self.packages = PackageInstaller(engine, settings)
+        slots = settings.max_concurrent_builds
+        self._builds = FairQueue(slots, most_of_one=max(1, slots // 2))
         self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
@@ -111,7 +114,9 @@ class ImageStore:
 
     async def _install(self, base: Image, requirements: list[str], reference: str, tools: Tools) -> Image:
         with _told_to_the_author(self._settings):
-            if await self.packages.install(base, requirements, reference, tools.progress):
+            async with self._builds.turn(tools.tenant):
+                installed = await self.packages.install(base, requirements, reference, tools.progress)
+            if installed:
                 image = await engine_images.inspect(self._engine, reference)
                 if image is None:
                     raise _gone()
@@ -156,7 +161,7 @@ class ImageStore:
             image = await engine_images.inspect(self._engine, reference)
             was_there = image is not None
             if image is None:
-                async with self.uses.kept(bases):
+                async with self._builds.turn(tenant), self.uses.kept(bases):
                     await self._build(reference, context, dockerfile, report)
                 image = await engine_images.inspect(self._engine, reference)
                 await self._check(context, image)

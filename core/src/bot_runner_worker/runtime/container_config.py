@@ -29,7 +29,7 @@ _FILE_SIZE_FACTOR = 2
 once the limit: a bot that is over it should be told so, not meet a write error that names no cause."""
 
 
-def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[str, Any]:
+def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float = 0.0) -> dict[str, Any]:
     """Body of ``POST /containers/create`` (Docker API v1.41).
 
     The core's part comes last and wins: no capabilities, no new privileges, limits that are never 0 (which
@@ -41,6 +41,7 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
         spec: The bot.
         settings: The operator's settings.
         network: Name of the bot's network.
+        cpu: Cores that it starts with, if that is more than its limit.
     """
     options = spec.options
     environment = {**settings.proxy_environment(), **options.environment, **spec.environment}
@@ -59,7 +60,7 @@ def container_config(spec: BotSpec, settings: Settings, network: str) -> dict[st
             "SecurityOpt": ["no-new-privileges:true"],
             "Memory": spec.limits.memory,
             "MemorySwap": spec.limits.memory,
-            "NanoCpus": int(spec.limits.cpu * 1_000_000_000),
+            "NanoCpus": int(max(spec.limits.cpu, cpu) * 1_000_000_000),
             "PidsLimit": spec.limits.pids,
             "Ulimits": [_ulimit("fsize", _FILE_SIZE_FACTOR * settings.container_disk_limit)],
             "NetworkMode": network,
@@ -127,6 +128,7 @@ def _labels(spec: BotSpec, settings: Settings) -> dict[str, str]:
         identity.IMAGE_REFERENCE: spec.image.reference,
         identity.REQUEST_DIGEST: spec.request_digest,
         identity.SPEC_DIGEST: spec.digest(),
+        identity.CPU_LIMIT: str(spec.limits.cpu),
         identity.STARTED_AT: timestamp(spec.started_at),
         identity.EXPIRES_AT: timestamp(spec.expires_at),
     }

@@ -11,10 +11,12 @@ from bot_runner_worker.completion import to_its_end
 from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks, volumes
 from bot_runner_worker.engine.events import ContainerEvent, container_events, current_run
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
+from bot_runner_worker.fair_queue import FairQueue
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
 from bot_runner_worker.images.reference import OWN_REPOSITORY
 from bot_runner_worker.networks.ahead import NetworksAhead
 from bot_runner_worker.networks.bots import BotNetworks
+from bot_runner_worker.runtime.bursts import StartBursts
 from bot_runner_worker.runtime.container_config import (
     NEXT,
     PREVIOUS,
@@ -38,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 512 * 1024
 
+STARTS_AT_ONCE = 4
+"""Containers that are made and started at the same time; more only makes each of them take longer."""
+
 
 class DockerRuntime:
     """Implements :class:`bot_runner_worker.runtime.protocol.BotRuntime`.
@@ -52,6 +57,8 @@ class DockerRuntime:
         self._engine = engine
         self._settings = settings
         self._networks = BotNetworks(engine, settings, ahead)
+        self._bursts = StartBursts(engine, settings)
+        self._starts = FairQueue(STARTS_AT_ONCE)
         self._unwritten = UnwrittenVerdicts(engine)
         self._surveyor = Surveyor(engine, settings.runner_namespace, self._unwritten.read)
         self._repairs = Repairs(engine, settings.runner_namespace, self._networks, self._surveyor)
@@ -94,16 +101,22 @@ class DockerRuntime:
     async def launch(self, spec: BotSpec, replacing: BotRecord | None = None) -> BotRecord:
         name = spec.bot.container_name(self._settings.runner_namespace)
         network = self._networks.choose(spec.bot, replacing.network if replacing is not None else "")
-        async with self._created(spec, name + NEXT, network) as container_id:
+        # Reading, stopping and supervising are never behind starts.
+        async with (
+            self._starts.turn(spec.bot.user_id) as turn,
+            self._created(spec, name + NEXT, network) as container_id,
+        ):
             try:
                 if replacing is not None:
-                    await to_its_end(self._give_way(replacing, name))
+                    async with turn.lent():
+                        await to_its_end(self._give_way(replacing, name))
                 # Named before it starts: a container that crashes at once cannot be renamed meanwhile.
                 await to_its_end(containers.rename(self._engine, container_id, name))
                 await to_its_end(self._start(container_id, spec.bot, network))
             except BaseException:
                 await asyncio.shield(self._undo(container_id, replacing, name))
                 raise
+        self._bursts.began(container_id, spec.limits.cpu)
         if replacing is not None:
             await to_its_end(containers.remove(self._engine, replacing.id))
         record = await self._inspected(container_id)
@@ -161,7 +174,8 @@ class DockerRuntime:
             await self._networks.release(network)
 
     async def _create(self, spec: BotSpec, name: str, network: str) -> str:
-        config = container_config(spec, self._settings, network)
+        cpu = await self._bursts.cpu(spec.limits.cpu)
+        config = container_config(spec, self._settings, network, cpu)
         try:
             try:
                 return await self._quota.create(name, config)
@@ -267,6 +281,14 @@ class DockerRuntime:
 
     async def settle(self, bot: BotKey, sightings: tuple[Sighting, ...]) -> None:
         await self._repairs.settle(bot, sightings)
+
+    async def end_burst(self, record: BotRecord) -> None:
+        if record.cpu_limit is not None:
+            await self._bursts.end(record.id, record.cpu_limit)
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self._bursts.close()
 
     async def mark_warned(self, record: BotRecord) -> None:
         await containers.set_policy(self._engine, record.id, cpu_shares=WARNED_WEIGHT)

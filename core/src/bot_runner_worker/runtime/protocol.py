@@ -137,6 +137,10 @@ class BotRuntime(Protocol):
         """
         ...
 
+    async def end_burst(self, record: BotRecord) -> None:
+        """Bring a bot down to its CPU limit that has had time enough to start."""
+        ...
+
     async def mark_warned(self, record: BotRecord) -> None:
         """Note with the bot that it was told that its time is nearly over."""
         ...

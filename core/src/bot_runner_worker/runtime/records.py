@@ -85,8 +85,17 @@ def record_of_inspection(container: Mapping[str, Any]) -> BotRecord:
         verdict=ending.verdict if ending else None,
         warned=ending is None and weight == WARNED_WEIGHT,
         network=host["NetworkMode"],
+        cpu_limit=_limit_below(host, container["Config"]["Labels"]),
         environment=environment,
     )
+
+
+def _limit_below(host: Mapping[str, Any], labels: Mapping[str, str]) -> float | None:
+    try:
+        limit = float(labels.get(identity.CPU_LIMIT, ""))
+    except ValueError:
+        return None
+    return limit if limit > 0 and host.get("NanoCpus", 0) > int(limit * 1_000_000_000) else None
 
 
 def _record(

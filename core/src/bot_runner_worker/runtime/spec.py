@@ -149,6 +149,7 @@ class BotRecord:
         verdict: Why it was ended for good, if it was.
         warned: Whether it was told that its time is nearly over.
         network: Name of its network.
+        cpu_limit: Cores that it may use, if it has been given more to start with and still has it.
     """
 
     bot: BotKey
@@ -170,4 +171,5 @@ class BotRecord:
     verdict: Verdict | None = None
     warned: bool = False
     network: str = ""
+    cpu_limit: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)

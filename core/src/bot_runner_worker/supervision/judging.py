@@ -27,6 +27,10 @@ REVIVAL_DELAY = 2.0
 """Seconds for which a bot is left down: an Engine that ends stops all bots first, and then itself."""
 
 
+BURST_PATIENCE = 10.0
+"""Seconds for which a start burst may last longer, before the supervisor ends it in its worker's place."""
+
+
 class Step(StrEnum):
     """What to do about a bot next."""
 
@@ -39,6 +43,8 @@ class Step(StrEnum):
     EXPIRE = "expire"
     WARN = "warn"
     """Say that its time is nearly over."""
+    END_BURST = "end burst"
+    """Bring it down to its CPU limit: the worker that started it died before that."""
     REVIVE = "revive"
     WAIT = "wait"
     """Look again soon."""
@@ -60,6 +66,7 @@ class Judge:
         self._window = timedelta(seconds=settings.crash_window_seconds)
         self._retention = timedelta(hours=settings.retention_hours)
         self._warning = timedelta(minutes=settings.expiry_warning_minutes)
+        self._burst = timedelta(seconds=settings.start_burst_seconds + BURST_PATIENCE)
         self._deaths = deaths
 
     def is_given_up(self, container: str) -> bool:
@@ -98,6 +105,8 @@ class Judge:
             return Step.EXPIRE
         if not sighting.runs or sighting.state == "paused" or not sighting.connected:
             return self._revive(sighting)
+        if self._bursts_for_long(sighting, now):
+            return Step.END_BURST
         return Step.WARN if self._warns(sighting, now) else None
 
     def _after_its_end(self, sighting: Sighting, now: datetime) -> Step | None:
@@ -130,6 +139,14 @@ class Judge:
         if not sighting.runs and death is not None and monotonic() - death.at < REVIVAL_DELAY:
             return Step.WAIT
         return Step.REVIVE
+
+    def _bursts_for_long(self, sighting: Sighting, now: datetime) -> bool:
+        record = sighting.record
+        # In between two failures the Engine may refuse it.
+        if record.cpu_limit is None or sighting.state != "running":
+            return False
+        # The clock may have been set back.
+        return not timedelta(0) <= now - record.started_at <= self._burst
 
     def _warns(self, sighting: Sighting, now: datetime) -> bool:
         record = sighting.record

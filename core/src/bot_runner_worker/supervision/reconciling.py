@@ -106,6 +106,8 @@ class Reconciler:
                 # First the mark: a warning may be lost, but is never repeated.
                 await self._runtime.mark_warned(record)
                 await self._reporter.tell(EventType.EXPIRING, record, expires_at=timestamp(record.expires_at))
+            case Step.END_BURST:
+                await self._runtime.end_burst(record)
             case Step.REVIVE:
                 logger.info("%s should run and does not (%s): bringing it back", record.name, sighting.state)
                 await self._runtime.revive(sighting)

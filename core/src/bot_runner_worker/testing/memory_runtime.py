@@ -145,6 +145,9 @@ class MemoryRuntime:
         """See :class:`BotRuntime`."""
         self._set(record, warned=True)
 
+    async def end_burst(self, record: BotRecord) -> None:
+        """See :class:`BotRuntime`; there are no CPUs in memory."""
+
     async def release_networks(self, bot: BotKey) -> None:
         """See :class:`BotRuntime`; there are no networks in memory."""
 
