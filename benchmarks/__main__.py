@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from benchmarks import machine
 from benchmarks.arguments import Options, parse
 from benchmarks.bench import Bench, Plan
+from benchmarks.docker_api import DockerError
 from benchmarks.report import files
 from benchmarks.report.table import table
 from benchmarks.results import Results
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with exclusive("bench", busy="Another benchmark is running on this machine: wait for its end."):
             return interrupts.run(_run(options))
-    except StackError as error:
+    except (StackError, DockerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -65,6 +65,7 @@ class Bench:
         self.network = f"bot-runner-bench-{self.run}"
         self._base_image = base_image
         self._ready: str | None = None
+        self._plain: str | None = None
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -108,9 +109,12 @@ class Bench:
         """Do something with plain calls in a thread, so that the runner's background work goes on."""
         return await asyncio.to_thread(work)
 
-    async def in_turn(self, contenders: dict[str, Sample], full: int, quick: int) -> dict[str, list[float]]:
+    async def in_turn(
+        self, contenders: dict[str, Sample], full: int, quick: int, *, warm_ups: int = 1, pause: float = 0.2
+    ) -> dict[str, list[float]]:
         """See :func:`benchmarks.measuring.in_turn`."""
-        return await in_turn(contenders, rounds=self.plan.of(full, quick), tell=self.tell)
+        rounds = self.plan.of(full, quick)
+        return await in_turn(contenders, rounds=rounds, warm_ups=warm_ups, pause=pause, tell=self.tell)
 
     def settings(self, name: str, **settings: Any) -> Settings:
         """A runner's settings, in a namespace of this run."""
@@ -156,6 +160,16 @@ class Bench:
             self.tell(f"built in {time.monotonic() - began:.1f} s")
             self._ready = tag
         return self._ready
+
+    async def plain_image(self) -> str:
+        """An image that holds a bot and nothing else, made once a run."""
+        if self._plain is None:
+            tag = f"{leftovers.REPOSITORY}/plain:{self.run}"
+            dockerfile = f'FROM {self.base}\nWORKDIR /app\nCOPY bot.py .\nCMD ["python3", "bot.py"]\n'
+            files = {"Dockerfile": dockerfile, "bot.py": new_code()}
+            await self.by_hand(lambda: self.docker.build(tag, files))
+            self._plain = tag
+        return self._plain
 
     async def floor(self) -> Sample:
         """The floor: create and start of the image that is ready, on a bridge that is there."""

@@ -1,8 +1,8 @@
 """The baselines: what somebody does who runs bots by hand, with plain calls to the Docker Engine.
 
 All of them give a container the limits that the runner gives it, an init process and a log of the same
-size, and run the same code on the same base image. They leave out what the runner does besides (labels, dropped
-capabilities, a network for each bot, a place among the tenant's bots): that is the runner's to pay for.
+size, and run the same code on the same base image. They leave out what the runner does besides: labels,
+dropped capabilities, a network for each bot, a place among the tenant's bots.
 """
 
 import time

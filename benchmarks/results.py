@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from benchmarks.statistics import Estimate, Spread, difference_of_medians, ratio_of_medians
+from benchmarks.estimates import Estimate, Spread, difference_of_medians, ratio_of_medians
 
 Unit = Literal["s", "MB", ""]
 """Of samples: seconds, megabytes, or a number of things."""

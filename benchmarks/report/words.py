@@ -1,7 +1,7 @@
 """Figures in words: units, targets, verdicts."""
 
+from benchmarks.estimates import Spread
 from benchmarks.results import Row, Target, Unit
-from benchmarks.statistics import Spread
 
 VERDICTS = {True: "held", False: "MISSED", None: "-"}
 
