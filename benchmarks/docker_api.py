@@ -53,6 +53,7 @@ class Docker:
         self,
         method: str,
         path: str,
+        /,
         body: Any = None,
         *,
         headers: Mapping[str, str] | None = None,
@@ -85,7 +86,7 @@ class Docker:
             raise DockerError(response.status, _message(answer))
         return answer
 
-    def json(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    def json(self, method: str, path: str, /, body: Any = None, **query: Any) -> Any:
         """Make a call and return its JSON answer, ``None`` for an empty one."""
         answer = self.call(method, path, body, **query)
         return json.loads(answer) if answer else None
@@ -135,7 +136,7 @@ class Docker:
         """Remove a volume; one that is gone is fine."""
         self._delete(f"/volumes/{volume}", force="1")
 
-    def _delete(self, path: str, **query: Any) -> None:
+    def _delete(self, path: str, /, **query: Any) -> None:
         try:
             self.call("DELETE", path, **query)
         except DockerError as error:

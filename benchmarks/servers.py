@@ -5,6 +5,7 @@ import io
 import os
 import re
 import tarfile
+from collections.abc import Container
 from pathlib import Path
 
 from tests.corpus.git_repositories import Repository
@@ -17,7 +18,7 @@ from benchmarks.by_hand import MIB
 ADDRESSES_ALLOWED = f"{ALLOWED}/32"
 """For ``SOURCE_ADDRESSES_ALLOWED``: where these servers are."""
 
-_BLOB = re.compile(r'"GET /v2/\S+/blobs/')
+_BLOB = re.compile(r'"GET /v2/\S+/blobs/(sha256:[0-9a-f]{64})')
 _MANIFEST = re.compile(r'"(GET|HEAD) /v2/\S+/manifests/')
 
 
@@ -69,10 +70,14 @@ class CountingRegistry(Registry):
         self._log = folder / "requests.log"
         super().__init__(folder, log=self._log)
 
-    @property
-    def blobs(self) -> int:
-        """Requests for layers and configurations: what a pull consists of."""
-        return len(_BLOB.findall(self._log.read_text()))
+    def layers(self, configurations: Container[str]) -> int:
+        """Requests for layers, which is what a pull consists of.
+
+        Args:
+            configurations: Digests of images' configurations, which are their ids on the Engine: they are
+                read when a digest is checked, to see what the image is made for.
+        """
+        return sum(digest not in configurations for digest in _BLOB.findall(self._log.read_text()))
 
     @property
     def manifests(self) -> int:

@@ -1,5 +1,6 @@
-"""Growth: what things take with 10, 50 and 200 bots on one Engine. With all of them, the first halves of rows 9
-(``list_bots``) and 10 (memory of a worker).
+"""Growth: what things take with 10, 50 and 200 bots on one Engine.
+
+With all of them, the first halves of rows 9 (``list_bots``) and 10 (memory of a worker).
 """
 
 import asyncio
@@ -9,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from benchmarks.bench import Bench
+from benchmarks.docker_api import tar_of
+from benchmarks.engine_events import NANOSECONDS
 from benchmarks.estimates import Spread
 from benchmarks.measuring import Sample, in_turn
 from benchmarks.memory import proportional, resident
@@ -17,7 +20,6 @@ from benchmarks.running import BenchRunner
 from benchmarks.stack import stack
 from bot_runner_worker.events import BotEvent, EventType
 from bot_runner_worker.identity import NAMESPACE, ROLE, USER_ID, BotKey
-from bot_runner_worker.runtime.spec import BotRecord
 
 RUNGS = (10, 50, 200)
 QUICK_RUNGS = (10,)
@@ -34,13 +36,12 @@ _SETTLE_SECONDS = 12.0
 """Until a worker has looked at all bots more than once; it does so every ten seconds."""
 
 LEAVER = """\
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-print('ready', flush=True)
-while True:
-    time.sleep(1)
+import os, time
+while not os.path.exists('leave'):
+    time.sleep(0.05)
 """
-"""A bot that ends well when it is told to."""
+"""A bot that ends when it finds a file. A signal would not do: a bot that somebody else has killed is started
+again."""
 
 
 async def measure(bench: Bench) -> None:
@@ -145,13 +146,14 @@ def _noticed(bench: Bench, runner: BenchRunner) -> Callable[[], Awaitable[float]
 
     async def sample() -> float:
         bot = BotKey(f"leaver-{uuid4().hex[:8]}", "bot")
-        announced = ended[bot] = asyncio.get_running_loop().create_future()
+        announced: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        ended[bot] = announced
         await runner.start(bot.user_id, bot.bot_id, deployment_mode="simple", code=LEAVER)
         record = await runner.runner.runtime.find(bot)
         assert record is not None
-        await _until_ready(bench, record)
         since = time.time()
-        await bench.by_hand(lambda: bench.docker.call("POST", f"/containers/{record.id}/kill", signal="TERM"))
+        path = f"/containers/{record.id}/archive"
+        await bench.by_hand(lambda: bench.docker.call("PUT", path, tar_of({"leave": ""}), path="/app"))
         async with asyncio.timeout(NOTICE_SECONDS):
             heard = await announced
         until = time.time()
@@ -161,18 +163,10 @@ def _noticed(bench: Bench, runner: BenchRunner) -> Callable[[], Awaitable[float]
         del ended[bot]
         await runner.remove(bot.user_id)
         await runner.at_rest()
-        return heard - float(events[0]["timeNano"]) / 1e9
+        died = float(events[0]["timeNano"]) / NANOSECONDS
+        return heard - died
 
     return sample
-
-
-async def _until_ready(bench: Bench, record: BotRecord) -> None:
-    deadline = time.monotonic() + NOTICE_SECONDS
-    path = f"/containers/{record.id}/logs"
-    while b"ready" not in await bench.by_hand(lambda: bench.docker.call("GET", path, stdout="1")):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{record.name} does not get ready")
-        await asyncio.sleep(0.05)
 
 
 async def _memory(bench: Bench, name: str, count: int) -> None:

@@ -26,12 +26,14 @@ class Work:
     Args:
         builds: Images that were new, and containers of build steps.
         fetches: Requests to the Git server for the content of commits.
-        blobs: Requests to the registry for layers and configurations.
+        layers: Requests to the registry for layers.
+        checks: Requests to the registry for manifests.
     """
 
     builds: int = 0
     fetches: int = 0
-    blobs: int = 0
+    layers: int = 0
+    checks: int = 0
 
 
 @dataclass(slots=True)
@@ -47,14 +49,16 @@ class Evidence:
     async def of(self, mode: str, bench: Bench) -> AsyncIterator[None]:
         """Count what the block causes."""
         work = self.work.setdefault(mode, Work())
-        images, fetches, blobs = await bench.by_hand(self._images), self.git.fetches, self.registry.blobs
+        images, fetches = await bench.by_hand(self._images), self.git.fetches
+        layers, checks = self.registry.layers(images), self.registry.manifests
         began = time.time()
         yield
         ended = time.time()
         steps = await bench.by_hand(lambda: self._build_steps(began, ended))
         work.builds += steps + len(await bench.by_hand(self._images) - images)
         work.fetches += self.git.fetches - fetches
-        work.blobs += self.registry.blobs - blobs
+        work.layers += self.registry.layers(images) - layers
+        work.checks += self.registry.manifests - checks
 
     def _images(self) -> frozenset[str]:
         rows = self.docker.json("GET", "/images/json", all="1", filters={"label": [LABEL]})
@@ -98,8 +102,10 @@ async def measure(bench: Bench) -> None:
     counts: dict[str, Callable[[Work], int]] = {
         "builds": lambda work: work.builds,
         "clones": lambda work: work.fetches,
-        "pulls": lambda work: work.blobs,
+        "pulls": lambda work: work.layers,
     }
+    checks = sum(work.checks for work in evidence.work.values())
+    bench.tell(f"the registry was asked for {checks} manifests")
     for name, count in counts.items():
         by_mode = {mode: count(work) for mode, work in evidence.work.items()}
         note = ", ".join(f"{mode} {number}" for mode, number in by_mode.items())
