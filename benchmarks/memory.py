@@ -15,5 +15,10 @@ def proportional(pid: int) -> float:
     return _kib(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss") * 1024 / BYTES_PER_MB
 
 
+def available() -> float:
+    """What this machine could still give to processes, in MB."""
+    return _kib(Path("/proc/meminfo").read_text(), "MemAvailable") * 1024 / BYTES_PER_MB
+
+
 def _kib(text: str, name: str) -> int:
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name}:"))

@@ -14,8 +14,8 @@ from benchmarks.docker_api import tar_of
 from benchmarks.engine_events import NANOSECONDS
 from benchmarks.estimates import Spread
 from benchmarks.measuring import Sample, in_turn
-from benchmarks.memory import proportional, resident
-from benchmarks.results import Curve, difference, ratio
+from benchmarks.memory import available, proportional, resident
+from benchmarks.results import Curve, difference, ratio, value
 from benchmarks.running import BenchRunner
 from benchmarks.stack import stack
 from bot_runner_worker.events import BotEvent, EventType
@@ -51,9 +51,11 @@ async def measure(bench: Bench) -> None:
     rungs = QUICK_RUNGS if bench.plan.quick else RUNGS
     floor = await bench.floor()
     taken: dict[str, list[float]] = {}
+    free: list[float] = []
     for rung in rungs:
         async with bench.runner(name) as runner:
             await _gather(bench, runner, rung)
+            free.append(available())
             taken = await bench.in_turn(
                 {
                     "start": runner.start_and_remove,
@@ -83,7 +85,11 @@ async def measure(bench: Bench) -> None:
             2.0,
         )
     )
-    if not bench.plan.quick:
+    if len(rungs) > 1:
+        each = (free[0] - free[-1]) / (rungs[-1] - rungs[0])
+        what = "memory of this machine for each idle bot"
+        note = "a Python process that only sleeps, its init, the Engine's shim and the kernel's part"
+        bench.add(value("memory.each-bot", what, each, None, note, unit="MB"))
         await _memory(bench, name, rungs[-1])
 
 
