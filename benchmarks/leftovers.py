@@ -4,6 +4,7 @@ There is one run at a time on a machine, so a run may also take away what one th
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ NAMESPACE_PREFIX = "bench-"
 
 REPOSITORY = "bot-runner-bench"
 _REPOSITORIES = (f"{REPOSITORY}/", f"bot-runner/{NAMESPACE_PREFIX}")
+
+AT_ONCE = 4
+"""Removals at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,12 @@ def sweep(docker: Docker) -> list[Leftover]:
     }
     found = find(docker)
     before = None
-    # An image that others were built on goes after them.
-    while found and found != before:
-        for each in found:
-            remove[each.kind](each.id)
-        before, found = found, find(docker)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        # An image that others were built on goes after them.
+        while found and found != before:
+            for kind, remove_one in remove.items():
+                list(threads.map(remove_one, [each.id for each in found if each.kind == kind]))
+            before, found = found, find(docker)
     return found
 
 
