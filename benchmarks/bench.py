@@ -106,8 +106,17 @@ class Bench:
         self.results.curves.append(curve)
 
     async def by_hand(self, work: Callable[[], Result]) -> Result:
-        """Do something with plain calls in a thread, so that the runner's background work goes on."""
-        return await asyncio.to_thread(work)
+        """Do something with plain calls in a thread, so that the runner's background work goes on.
+
+        A thread cannot be cancelled: its end is waited for in any case, or it would still make things while
+        the rest is being removed.
+        """
+        thread = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            await asyncio.wait([thread])
+            raise
 
     async def in_turn(
         self, contenders: dict[str, Sample], full: int, quick: int, *, warm_ups: int = 1, pause: float = 0.2

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import time
+from functools import partial
 from statistics import median
 from uuid import uuid4
 
@@ -96,7 +97,12 @@ async def _docker_run(network: str, image: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    _, errors = await process.communicate()
+    try:
+        _, errors = await process.communicate()
+    except asyncio.CancelledError:
+        # What it has begun to start is removed afterwards.
+        await process.wait()
+        raise
     if process.returncode:
         raise RuntimeError(f"docker run: {errors.decode(errors='replace').strip()}")
 
@@ -107,7 +113,7 @@ async def _remove_by_hand(bench: Bench, image: str) -> None:
         return [row["Id"] for row in rows]
 
     containers = await bench.by_hand(made)
-    await asyncio.gather(*(asyncio.to_thread(bench.docker.remove, each) for each in containers))
+    await asyncio.gather(*(bench.by_hand(partial(bench.docker.remove, each)) for each in containers))
 
 
 async def _remove(runner: BenchRunner, bots: list[tuple[str, str]]) -> None:

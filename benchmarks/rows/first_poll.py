@@ -1,8 +1,8 @@
 """Row 4: from the start to the bot's first ``getUpdates``."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -66,12 +66,12 @@ async def measure(bench: Bench) -> None:
 
             try:
                 return await until_first_poll(
-                    lambda code, environment: asyncio.to_thread(build_and_run, code, environment)
+                    lambda code, environment: bench.by_hand(lambda: build_and_run(code, environment))
                 )
             finally:
                 for container in made:
-                    await asyncio.to_thread(docker.remove, container)
-                await asyncio.to_thread(docker.remove_image, tag)
+                    await bench.by_hand(partial(docker.remove, container))
+                await bench.by_hand(partial(docker.remove_image, tag))
 
         taken = await bench.in_turn({"documented": documented, "runner": by_runner}, full=7, quick=2)
     bench.add(

@@ -1,6 +1,5 @@
 """Row 9, second half: the last 100 lines of a log of 95 MB."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ async def measure(bench: Bench) -> None:
             return await runner.timed("get_logs", user_id="talker", bot_id="bot", lines=LINES)
 
         taken = await bench.in_turn({"raw": by_hand, "runner": by_runner}, full=40, quick=10, pause=0.02)
-    await asyncio.to_thread(docker.remove, container)
+    await bench.by_hand(lambda: docker.remove(container))
     bench.add(
         ratio(
             "logs",
