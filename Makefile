@@ -41,6 +41,14 @@ test-engines: setup ## run the tests that touch the Engine on a newer one too (D
 .PHONY: test-all
 test-all: test test-faults test-engines ## run all of the above, one after the other
 
+.PHONY: bench
+bench: setup ## measure the speed against doing it by hand, on a quiet machine (options: BENCH_OPTIONS)
+	@scripts/bench.sh $(BENCH_OPTIONS)
+
+.PHONY: bench-quick
+bench-quick: setup ## the most important of it, in less than two minutes
+	@scripts/bench.sh --quick $(BENCH_OPTIONS)
+
 .PHONY: lint
 lint: environments ## check style, types and imports
 	@scripts/lint.sh

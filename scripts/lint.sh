@@ -11,7 +11,7 @@ say "ruff: style and formatting"
 check .venv/bin/ruff check --quiet
 check .venv/bin/ruff format --check
 say "mypy: types"
-check .venv/bin/mypy core/src libraries/*/src plugins/*/src cli/src stack/src docker scripts
+check .venv/bin/mypy core/src libraries/*/src plugins/*/src cli/src stack/src benchmarks docker scripts
 check .venv-orchestrator/bin/mypy --cache-dir .mypy_cache/orchestrator orchestrator/src
 say "import-linter: who imports whom"
 check .venv/bin/lint-imports --no-logo

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import platform
 import socket
 import subprocess
@@ -39,9 +40,10 @@ class Registry:
     Args:
         folder: Its data; two registries may share it.
         private: Whether it wants :data:`USERNAME` and :data:`PASSWORD`.
+        log: File for a line about each request.
     """
 
-    def __init__(self, folder: Path, *, private: bool = False) -> None:
+    def __init__(self, folder: Path, *, private: bool = False, log: Path | None = None) -> None:
         self.port = _free_port()
         self.private = private
         self.host = f"127.0.0.1:{self.port}"
@@ -51,9 +53,10 @@ class Registry:
         (folder / "htpasswd").write_bytes(hashed.stdout)
         config = folder / f"{self.port}.yml"
         config.write_text((_CONFIG + (_AUTH if private else "")).format(folder=folder, port=self.port))
-        self._process = subprocess.Popen(
-            ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with open(log or os.devnull, "wb") as output:
+            self._process = subprocess.Popen(
+                ["docker-registry", "serve", str(config)], stdout=output, stderr=subprocess.DEVNULL
+            )
         self._wait()
 
     def _wait(self) -> None:

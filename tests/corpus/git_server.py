@@ -1,6 +1,7 @@
 """Git over smart HTTP: an honest server, and some that misbehave."""
 
 import base64
+import io
 import os
 import subprocess
 from pathlib import Path
@@ -48,7 +49,7 @@ def serve_repositories(handler: Handler, root: Path) -> None:
         ["git", "http-backend"], env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
     ) as backend:
         assert backend.stdin is not None
-        assert backend.stdout is not None
+        assert isinstance(backend.stdout, io.BufferedReader)
         backend.stdin.write(body)
         backend.stdin.close()
         headers = {}
