@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test; pytest's summary of the main suite comes last. Options for both runs: PYTEST_ADDOPTS.
+# Runs the suites that are named, by default all: orchestrator, faults, main. pytest's summary of the last comes last.
+# Options for all runs: PYTEST_ADDOPTS.
 source "$(dirname "$0")/common.sh"
 BASE_IMAGE=$(<.state/base-image)
 export BASE_IMAGE
@@ -11,9 +12,23 @@ at_once=(--numprocesses 4 --dist loadfile)
 scripts/services.sh
 scripts/compose.sh
 
-say "Tests of the orchestrator, in its environment"
-# The tests' shared conftest.py belongs to the worker's environment.
-.venv-orchestrator/bin/pytest --confcutdir tests/orchestrator tests/orchestrator || status=$?
-say "Tests of everything else"
-.venv/bin/pytest "${at_once[@]}" --ignore tests/orchestrator --ignore tests/faults tests || status=$?
+(($#)) || set -- orchestrator faults main
+for suite in "$@"; do
+  case $suite in
+    orchestrator)
+      say "Tests of the orchestrator, in its environment"
+      # The tests' shared conftest.py belongs to the worker's environment.
+      .venv-orchestrator/bin/pytest --confcutdir tests/orchestrator tests/orchestrator || status=$?
+      ;;
+    faults)
+      say "The faults: what bots depend on is killed, hung, filled and moved"
+      scripts/test-faults.sh || status=$?
+      ;;
+    main)
+      say "Tests of everything else"
+      .venv/bin/pytest "${at_once[@]}" --ignore tests/orchestrator --ignore tests/faults tests || status=$?
+      ;;
+    *) fail "There is no suite $suite: orchestrator, faults or main." ;;
+  esac
+done
 exit "$status"
