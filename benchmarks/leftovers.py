@@ -3,12 +3,14 @@
 There is one run at a time on a machine, so a run may also take away what one that was killed has left.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from benchmarks.docker_api import Docker
+from benchmarks.docker_api import Docker, DockerError
 from bot_runner_worker.identity import NAMESPACE
 
 LABEL = "bot-runner-bench"
@@ -59,9 +61,18 @@ def sweep(docker: Docker) -> list[Leftover]:
         # An image that others were built on goes after them.
         while found and found != before:
             for kind, remove_one in remove.items():
-                list(threads.map(remove_one, [each.id for each in found if each.kind == kind]))
+                ids = [each.id for each in found if each.kind == kind]
+                # Removing an image takes its parents along: two at once trip over each other.
+                removals = map if kind == "image" else threads.map
+                list(removals(partial(_try, remove_one), ids))
             before, found = found, find(docker)
     return found
+
+
+def _try(remove: Callable[[str], None], thing: str) -> None:
+    # What could not be removed is found again, and said in the end.
+    with suppress(DockerError):
+        remove(thing)
 
 
 def _is_ours(labels: Mapping[str, str] | None) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -10,10 +10,6 @@ from uuid import uuid4
 from benchmarks.docker_api import Docker
 from bot_runner_worker.identity import NAMESPACE, BotKey
 from bot_runner_worker.runner import Runner
-
-BACKGROUND = ("supervisor", "watcher", "networks_ahead")
-"""Parts of a runner that a worker's process keeps going beside the tasks, as in
-:mod:`bot_runner_worker.worker.process`."""
 
 REST_SECONDS = 0.8
 """A runner is at rest when its networks have not changed for so long: it makes the next one half a second
@@ -104,17 +100,17 @@ class BenchRunner:
 
 @asynccontextmanager
 async def in_background(runner: Runner) -> AsyncIterator[None]:
-    """Keep a runner's background work going while the block runs."""
-    parts = [getattr(runner, name, None) for name in BACKGROUND]
-    tasks = [asyncio.create_task(_run(part)) for part in parts if part is not None]
+    """Keep a runner's background work going while the block runs, as a worker's process does.
+
+    See :mod:`bot_runner_worker.worker.process`. What a worker fetches once, in its first seconds, is there
+    when the block begins.
+    """
+    await runner.images.prepare()
+    loops = (runner.supervisor.run(), runner.watcher.run(), runner.networks_ahead.run())
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=10)
-
-
-def _run(part: Any) -> Coroutine[Any, Any, None]:
-    work: Coroutine[Any, Any, None] = part.run()
-    return work
