@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,10 @@ _CHUNK = 64 * 1024
 _WORDS = 8 * 1024
 _MEMORY = 768 * 1024**2
 """Address space of one git process: a pack of a few bytes may describe an object of any size."""
+_BLOCK = 512
+"""Bytes in a unit of ``ulimit -f`` (POSIX)."""
+_LIMITED = 'ulimit -f "$1"; ulimit -v "$2"; shift 2; exec "$@"'
+"""Sets the limits before git begins; the helpers that it starts inherit them."""
 _TICK = 0.25
 _INHERITED = frozenset({"PATH", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 
@@ -56,10 +59,11 @@ class GitProcess:
         unwanted = [
             word for name in os.environ.keys() - _INHERITED - environment.keys() for word in ("-u", name)
         ]
+        limited = ("sh", "-c", _LIMITED, "sh", str(max_file_size // _BLOCK), str(_MEMORY // 1024))
         try:
             # A session of its own: helpers that git starts die with it.
             self._guard = Git(folder).execute(
-                ["env", *unwanted, "git", *arguments],
+                [*limited, "env", *unwanted, "git", *arguments],
                 as_process=True,
                 env=dict(environment),
                 start_new_session=True,
@@ -73,10 +77,6 @@ class GitProcess:
         self._process = process
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        # Before the first answer of a server, and inherited by the helper that reads it.
-        for limit, value in ((resource.RLIMIT_FSIZE, max_file_size), (resource.RLIMIT_AS, _MEMORY)):
-            with contextlib.suppress(OSError, AttributeError):
-                resource.prlimit(self._process.pid, limit, (value, value))
         self._output: int | None = self._process.stdout.fileno()
         self._errors: int | None = self._process.stderr.fileno()
 
