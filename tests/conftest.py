@@ -52,3 +52,8 @@ async def make_runner() -> AsyncIterator[MakeRunner]:
 async def runner(make_runner: MakeRunner) -> RunnerUnderTest:
     """A runner with the default settings."""
     return await make_runner()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: not item.path.is_relative_to(item.config.rootpath / "tests" / "compose"))

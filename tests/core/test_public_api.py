@@ -52,6 +52,7 @@ FIELDS = {
 METHODS = {
     "base": "",
     "build": "context, tools",
+    "with_packages": "requirements, tools",
     "pull": "reference, tools, auth",
     "recall": "name, tools",
     "remember": "name, image, tools",

@@ -1,7 +1,6 @@
 """What the doctor says about the package index, having downloaded from it in a build."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from tests.core.checks.conftest import Look
-from tests.plugins.simple.test_operators_network import write_certificate
+from tests.corpus.certificates import Authority
 
 from bot_runner_stack.engine import bridge_address
 from bot_runner_worker.checks import State, package_index
@@ -58,7 +57,7 @@ class Index:
 async def serve_index(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Index]]]:
     """Serve an index over HTTPS that answers with this handler."""
     host = await bridge_address()
-    ca = write_certificate(tmp_path, host)
+    authority = Authority(tmp_path)
     async with AsyncExitStack() as stack:
 
         async def serve(handler: Handler, *, tls: bool = True) -> Index:
@@ -67,11 +66,11 @@ async def serve_index(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[I
             server = web.AppRunner(app, shutdown_timeout=0.1)
             await server.setup()
             stack.push_async_callback(server.cleanup)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
-            if context:
-                context.load_cert_chain(ca, tmp_path / "key.pem")
+            context = authority.server_context(host) if tls else None
             await web.TCPSite(server, host, 0, ssl_context=context).start()
-            return Index(f"http{'s' if tls else ''}://{host}:{server.addresses[0][1]}/simple", ca)
+            return Index(
+                f"http{'s' if tls else ''}://{host}:{server.addresses[0][1]}/simple", authority.certificate
+            )
 
         yield serve
 

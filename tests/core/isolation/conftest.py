@@ -105,8 +105,10 @@ def stand_ins_on_this_machine() -> Iterator[None]:
     name = f"brt{uuid4().hex[:8]}"
     with ExitStack() as stack:
         ip("netns", "add", name)
-        stack.callback(ip, "netns", "delete", name)  # and with it the pair of interfaces
+        stack.callback(ip, "netns", "delete", name)
         ip("link", "add", f"{name}h", "type", "veth", "peer", "name", f"{name}n", "netns", name)
+        # At once: the namespace's end takes the kernel a moment, in which the routes are still there.
+        stack.callback(ip, "link", "delete", f"{name}h")
         ip("address", "add", "198.19.77.1/30", "dev", f"{name}h")
         ip("link", "set", f"{name}h", "up")
         ip("-n", name, "address", "add", "198.19.77.2/30", "dev", f"{name}n")

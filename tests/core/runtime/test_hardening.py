@@ -59,7 +59,8 @@ async def seen_from_outside(runner: RunnerUnderTest) -> dict[str, Any]:
     return answer
 
 
-async def test_a_bot_is_confined_from_inside(runner: RunnerUnderTest) -> None:
+async def test_a_bot_is_confined_from_inside(make_runner: MakeRunner) -> None:
+    runner = await make_runner(start_burst_cpu=0)
     limits = {"memory_mb": 64, "pids": 20, "cpu_cores": 0.25}
     await runner.start(code=LOOK_AROUND, deployment_mode="simple", resource_limits=limits)
     facts = await seen_inside(runner)

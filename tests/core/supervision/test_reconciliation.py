@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.core.images.test_retention import archive_of_a_bot
 from tests.core.supervision.conftest import MakeSupervised, Supervised, until
 
 from bot_runner_worker.engine import containers, images, networks
@@ -159,8 +160,7 @@ async def test_a_bot_that_was_removed_by_hand_is_reported_once(supervised: Super
 
 async def test_a_bot_whose_image_was_removed_comes_back(by_hand: Supervised) -> None:
     """The Engine keeps the image of a container that runs, but not of one that is down."""
-    code = "import time, six\ntime.sleep(999)"
-    await by_hand.start(deployment_mode="simple", code=code, requirements=["six"])
+    await by_hand.start(deployment_mode="custom", archive=archive_of_a_bot())
     image = (await by_hand.inspect())["Image"]
     await by_hand.docker("kill")
     await by_hand.engine.json("DELETE", f"images/{image}", params={"force": True})

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from tests.conftest import IDLE_BOT, MakeRunner, RunnerUnderTest, ignore_progress
+from tests.core.images.test_retention import archive_of_a_bot
+from tests.core.tasks.slow_starts import SlowStart
 
 from bot_runner_worker.engine import builds as engine_builds
 from bot_runner_worker.engine import containers
@@ -156,22 +158,13 @@ async def test_a_bot_that_crashes_at_once_is_started_all_the_same(runner: Runner
 
 
 async def test_a_build_that_is_cancelled_leaves_nothing(runner: RunnerUnderTest) -> None:
-    started = asyncio.Event()
-
-    async def report(fraction: float, message: str) -> None:
-        if "RUN" in message:
-            started.set()
-
-    params = {"user_id": "alice", "bot_id": "bot", **SIMPLE, "requirements": ["aiogram>=3"]}
-    task = asyncio.create_task(runner.runner.run_task("start_bot", params, report))
-    await asyncio.wait_for(started.wait(), 20)
-    await asyncio.sleep(1)
+    task = (await SlowStart.building(runner)).task
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     for _ in range(20):
         rows = await runner.engine.json("GET", "containers/json")
-        if not any("pip install" in row["Command"] for row in rows):
+        if not any("sleep 300" in row["Command"] for row in rows):
             break
         await asyncio.sleep(0.1)
     else:
@@ -190,10 +183,13 @@ async def test_two_identical_builds_at_once_are_done_once(
         await real(*args, **kwargs)
 
     monkeypatch.setattr(engine_builds, "build", counted)
-    users = ("alice", "bob", "carol")
-    outcomes = await asyncio.gather(*(runner.start(user, **SIMPLE, requirements=["six"]) for user in users))
+    # A tenant's own builds are never shared with others; what all may share, see test_packages.py.
+    project = {"deployment_mode": "custom", "archive": archive_of_a_bot()}
+    bots = ("one", "two", "three")
+    outcomes = await asyncio.gather(*(runner.start(bot_id=bot, **project) for bot in bots))
     assert {outcome.data["status"] for outcome in outcomes} == {"started"}
     assert len({outcome.data["image"] for outcome in outcomes}) == 1
     assert len(builds) == 1
-    await runner.start("dave", **SIMPLE, requirements=[" six  # the same"])
+    await runner.task("stop_bot", user_id="alice", bot_id="one")
+    await runner.start(bot_id="four", **project)
     assert len(builds) == 1

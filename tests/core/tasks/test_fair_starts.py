@@ -50,4 +50,4 @@ async def test_no_more_containers_are_made_at_once_than_the_engine_does(
 
     monkeypatch.setattr(containers, "start", counted)
     await asyncio.gather(*(runner.start(bot_id=f"bot-{number}") for number in range(8)))
-    assert most == 4
+    assert 1 < most <= 4

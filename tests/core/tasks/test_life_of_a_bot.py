@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.conftest import IDLE_BOT, RunnerUnderTest
+from tests.conftest import IDLE_BOT, MakeRunner, RunnerUnderTest
 
 pytestmark = pytest.mark.engine
 
@@ -79,7 +79,8 @@ async def test_a_bot_that_is_not_there(runner: RunnerUnderTest) -> None:
         assert outcome.data["error"]["code"] == "BOT_NOT_FOUND"
 
 
-async def test_the_cage(runner: RunnerUnderTest) -> None:
+async def test_the_cage(make_runner: MakeRunner) -> None:
+    runner = await make_runner(start_burst_cpu=0)
     code = """
 import os, json
 status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Never
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 _DISK_INTERVAL = 1.0
 _REMOVAL_SECONDS = 15.0
 _UPDATE_ATTEMPTS = 5
+_MARKS = 64 * 1024
 
 
 class BuildCage:
@@ -73,6 +75,9 @@ class BuildCage:
         await self._disk.check()
         network = await self._network.ensure()
         trace = builds.BuildTrace(self._limit_processes)
+        # Containers of a build's steps can be given no label of their own, or nothing would be cached. A
+        # limit that is a little different for each build tells them apart.
+        file_size = settings.max_image_size - secrets.randbelow(_MARKS)
         work = builds.build(
             self._engine,
             tag=tag,
@@ -83,7 +88,7 @@ class BuildCage:
             limits=builds.BuildLimits(
                 memory=settings.build_memory_limit,
                 cpu=settings.build_cpu_limit,
-                file_size=settings.max_image_size,
+                file_size=file_size,
                 output=settings.build_output_limit,
             ),
             trace=trace,
@@ -103,7 +108,7 @@ class BuildCage:
             raise
         finally:
             self._running -= 1
-            await asyncio.shield(self._tidy(trace, succeeded))
+            await asyncio.shield(self._tidy(trace, None if succeeded else file_size))
 
     async def _limit_processes(self, container: str) -> None:
         for attempt in range(_UPDATE_ATTEMPTS):
@@ -141,11 +146,11 @@ class BuildCage:
                     details={"limit": "disk", "limit_bytes": limit},
                 )
 
-    async def _tidy(self, trace: builds.BuildTrace, succeeded: bool) -> None:
+    async def _tidy(self, trace: builds.BuildTrace, mark: int | None) -> None:
         """Wait for the last step's container to be gone, and remove the images of builds that failed."""
         try:
             # The Engine may not have told yet of the last container of a build that was given up.
-            await self._see_removed(trace, set() if succeeded else set(trace.images))
+            await self._see_removed(trace, mark)
             # Another build may be standing on one of these images at this moment.
             if self._running == 0:
                 found, self._half_built = list(self._half_built), {}
@@ -154,22 +159,32 @@ class BuildCage:
         except (EngineError, Unavailable) as error:
             logger.warning("a build could not be tidied up, the sweep will do it: %s", error)
 
-    async def _see_removed(self, trace: builds.BuildTrace, images: set[str]) -> None:
+    async def _see_removed(self, trace: builds.BuildTrace, mark: int | None) -> None:
         deadline = asyncio.get_running_loop().time() + _REMOVAL_SECONDS
-        while await self._step(trace.container) is not None or await self._is_any_step_of(images):
+        while await self._step(trace.container) is not None or await self._has_step(mark):
             if asyncio.get_running_loop().time() > deadline:
                 if await self._step(trace.container) is not None:
                     await containers.remove(self._engine, trace.container)
                 return
             await asyncio.sleep(0.05)
 
-    async def _is_any_step_of(self, images: set[str]) -> bool:
-        """Whether the container of any build's step stands on one of these images, given by short ids."""
-        if not images:
+    async def _has_step(self, mark: int | None) -> bool:
+        """Whether the build with this limit of files has a container, of which the Engine need not have told.
+
+        The image that it stands on is noted as half-built.
+        """
+        if mark is None:
             return False
         mine = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
-        rows = await containers.list_by_labels(self._engine, mine)
-        return any(row["ImageID"].removeprefix("sha256:")[:12] in images for row in rows)
+        for row in await containers.list_by_labels(self._engine, mine):
+            found = await containers.inspect(self._engine, row["Id"])
+            if found is None:
+                continue
+            limits = found["HostConfig"].get("Ulimits") or []
+            if any(limit["Name"] == "fsize" and limit["Hard"] == mark for limit in limits):
+                self._half_built[found["Image"].removeprefix("sha256:")[:12]] = None
+                return True
+        return False
 
     async def _remove_half_built(self, short_id: str) -> None:
         image = await engine_images.inspect(self._engine, short_id)
