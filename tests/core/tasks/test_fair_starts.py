@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import MakeRunner
 
 from bot_runner_worker.engine import containers
+from bot_runner_worker.runtime.docker_engine import STARTS_AT_ONCE
 
 pytestmark = pytest.mark.engine
 
@@ -37,7 +38,7 @@ async def test_the_next_tenants_bot_runs_before_most_of_the_firsts(make_runner: 
 async def test_no_more_containers_are_made_at_once_than_the_engine_does(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = await make_runner(max_bots_per_user=8)
+    runner = await make_runner(max_bots_per_user=MANY)
     at_once, most = 0, 0
     real = containers.start
 
@@ -49,5 +50,5 @@ async def test_no_more_containers_are_made_at_once_than_the_engine_does(
         at_once -= 1
 
     monkeypatch.setattr(containers, "start", counted)
-    await asyncio.gather(*(runner.start(bot_id=f"bot-{number}") for number in range(8)))
-    assert 1 < most <= 4
+    await asyncio.gather(*(runner.start(bot_id=f"bot-{number}") for number in range(MANY)))
+    assert 1 < most <= STARTS_AT_ONCE

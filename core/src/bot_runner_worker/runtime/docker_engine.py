@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 512 * 1024
 
-STARTS_AT_ONCE = 4
+STARTS_AT_ONCE = 8
 """Containers that are made and started at the same time; more only makes each of them take longer."""
 
 
