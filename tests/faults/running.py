@@ -23,6 +23,8 @@ WORKER_ENV = {
     "STOP_GRACE_SECONDS": "2",
     "MAX_BOTS_PER_USER": "100",
     "HEALTH_ADDRESS": "off",
+    # A few: several stacks share the machine.
+    "NETWORKS_AHEAD": "2",
     # The SDK's own: what is waited for in between two tries.
     "HEARTBEAT_INTERVAL": "2",
 }

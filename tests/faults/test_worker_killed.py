@@ -119,7 +119,7 @@ def git_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def links(git_url: str) -> AsyncIterator[dict[str, Any]]:
     """The stack under test and all that we stand in between."""
     async with (
-        intercepted_stack({"SOURCE_ADDRESSES_ALLOWED": "127.0.0.1/32"}) as stack,
+        intercepted_stack({"SOURCE_ADDRESSES_ALLOWED": "127.0.0.1/32", "NETWORKS_AHEAD": "0"}) as stack,
         Interceptor(git_url.rstrip("/")) as to_git,
     ):
         yield {

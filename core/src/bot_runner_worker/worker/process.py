@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any
@@ -22,6 +22,9 @@ from bot_runner_worker.settings import Settings
 from bot_runner_worker.worker.sdk import build_worker, message_of
 
 logger = logging.getLogger(__name__)
+
+AHEAD_AFTER = 10.0
+"""Seconds after the worker's start before anything is made ahead: what is to be done now comes first."""
 
 
 def run_worker(settings: Settings) -> None:
@@ -63,9 +66,15 @@ async def _run(settings: Settings) -> None:
         await engine.ask()
         for work in (engine.run(), isolation.run(), runner.supervisor.run(), runner.watcher.run()):
             _in_background(stack, work)
-        for work in (runner.networks_ahead.run(), runner.images.prepare()):
-            _in_background(stack, work)
+        for ahead in (runner.networks_ahead.run, runner.images.prepare):
+            _in_background(stack, _later(ahead))
         await worker.main()
+
+
+async def _later(work: Callable[[], Awaitable[None]]) -> None:
+    """Do what makes later starts faster, once the tasks that have waited for this worker are served."""
+    await asyncio.sleep(AHEAD_AFTER)
+    await work()
 
 
 def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
