@@ -18,4 +18,4 @@ fi
 ((EUID == 0)) || fail "The fault suite makes an Engine in a network namespace of its own: run it as root."
 
 # A file stays in one process, so that what its tests share is made once.
-.venv/bin/pytest --numprocesses 3 --dist loadfile tests/faults
+.venv/bin/pytest --numprocesses 2 --dist loadfile tests/faults
