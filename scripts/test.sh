@@ -7,7 +7,7 @@ export BASE_IMAGE
 status=0
 # More than there are cores: most of the time a test waits for the Engine. A file stays in one process, so that
 # what its tests share is made once.
-at_once=(--numprocesses 3 --dist loadfile)
+at_once=(--numprocesses 3 --dist loadfile --no-loadscope-reorder)
 
 scripts/services.sh
 scripts/compose.sh
