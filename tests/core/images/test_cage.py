@@ -186,8 +186,8 @@ async def test_builds_have_a_network_of_their_own(builder: Builder) -> None:
 
 
 async def test_each_step_carries_our_labels_and_no_bots(builder: Builder) -> None:
-    task = asyncio.create_task(builder.build(FROM + 'LABEL a="b"\nRUN sleep 5\n'))
-    await eventually(lambda: runs(builder, "sleep 5"))
+    task = asyncio.create_task(builder.build(FROM + 'LABEL a="b"\nRUN sleep 60\n'))
+    await eventually(lambda: runs(builder, "sleep 60"))
     (container,) = await builder.containers()
     inspection = await containers.inspect(builder.runner.engine, container) or {}
     labels = inspection["Config"]["Labels"]
