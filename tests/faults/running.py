@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,10 @@ class PatientClient(Client):
         except (aiohttp.ClientError, TimeoutError):
             return {}
 
-    async def end_of(self, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
-        """Wait for a job's end and return the job."""
+    async def end_of(
+        self, job_id: str, *, seconds: float = 60, log: Callable[[], str] = str
+    ) -> dict[str, Any]:
+        """Wait for a job's end and return the job; what `log` returns is told if it does not come."""
         job: dict[str, Any] = {}
 
         async def ended() -> bool:
@@ -59,7 +61,7 @@ class PatientClient(Client):
             job = await self.job(job_id)
             return job.get("status") in TERMINAL
 
-        await until(ended, seconds=seconds, complaint=lambda: f"the job did not end: {job}")
+        await until(ended, seconds=seconds, complaint=lambda: f"the job did not end: {job}\n{log()}")
         return job
 
     def _session(self) -> aiohttp.ClientSession:

@@ -95,7 +95,7 @@ async def _suffer(outage: Outage, engine: Engine) -> None:
         else:
             redis.start()
 
-        ended = await client.end_of(job, seconds=90)
+        ended = await client.end_of(job, seconds=90, log=lambda: stack.log_tail(40))
         assert ended["result"].get("status") == "started", f"{ended}\n{stack.log_tail()}"
         later = await client.end_of(await client.post("start", bot_id="later", **simple()), seconds=90)
         assert later["result"].get("status") == "started", f"{later}\n{stack.log_tail()}"

@@ -56,7 +56,8 @@ class Nursery:
         """A new process of the worker of this name."""
         environment = self._stack.worker_environment(f"{self._stack.namespace}-{name}")
         log = self._folder / f"{name}.log"
-        offset = log.stat().st_size if log.exists() else 0
+        log.touch()  # the worker opens it only when it is up
+        offset = log.stat().st_size
         order = {"environment": environment, "log": str(log)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None

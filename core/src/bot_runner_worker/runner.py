@@ -44,7 +44,7 @@ class Runner:
         self.networks_ahead = NetworksAhead(self.engine, settings, self.coordination)
         self.runtime = DockerRuntime(self.engine, settings, self.networks_ahead)
         self.admission = Admission(self.runtime, self.coordination, settings.max_bots_per_user)
-        self.images = ImageStore(self.engine, settings)
+        self.images = ImageStore(self.engine, settings, self.coordination.claims.making)
         self._task_runner = TaskRunner(
             settings, self.plugins, self.images, self.runtime, self.admission, observer
         )

@@ -1,6 +1,7 @@
 """Images of packages: installed once for all tenants, none of whom can change what another one gets."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,26 @@ async def test_a_cache_that_has_grown_too_large_is_emptied(
     asked = downloads(index)
     await start(runner, "victim", "other", user_id="bob")
     assert downloads(index) > asked
+
+
+async def test_what_is_made_when_no_start_waits_is_not_swept_away(
+    make_runner: MakeRunner, index: PackageIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: dict[str, Any] = {"package_index_url": index.url, "ca_bundle": index.ca}
+    runner = await make_runner(**settings)
+    other = await make_runner(**settings, runner_namespace=runner.settings.runner_namespace, worker_id="two")
+    images = runner.runner.images
+
+    async def work() -> None:
+        await images.prepare()
+        await start(runner, "victim")
+        await images.packages.settled()
+
+    working = asyncio.create_task(work())
+    with caplog.at_level(logging.WARNING):
+        while not working.done():
+            for each in (runner, other):
+                await each.runner.runtime.sweep(each.runner.admission.at_work)
+        await working
+    # Both go on without what they were to make, and say so.
+    assert caplog.records == []

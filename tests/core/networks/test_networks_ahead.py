@@ -166,5 +166,5 @@ async def _refuse(engine: Engine, container: str) -> None:
     raise EngineError(400, "OCI runtime create failed")
 
 
-async def _nobody() -> set[BotKey]:
-    return set()
+async def _nobody() -> bool:
+    return False

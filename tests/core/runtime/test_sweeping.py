@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
@@ -16,15 +16,12 @@ from bot_runner_worker.runtime.sweeping import PATIENCE
 pytestmark = pytest.mark.engine
 
 
-def busy_with(*bots: BotKey) -> Callable[[], Awaitable[set[BotKey]]]:
-    async def busy() -> set[BotKey]:
-        return set(bots)
-
-    return busy
+async def nobody() -> bool:
+    return False
 
 
-SOMEBODY = busy_with(BotKey("alice", "another"))
-NOBODY = busy_with()
+async def somebody() -> bool:
+    return True
 
 
 @pytest.fixture
@@ -72,7 +69,7 @@ async def is_there(engine: Engine, container: str) -> bool:
 
 async def test_what_builds_left_goes_at_once_when_nobody_is_building(runner: RunnerUnderTest) -> None:
     step, layer = await step_of_a_build(runner), await layer_of_a_build(runner)
-    assert await runner.runner.runtime.sweep(NOBODY) == 2
+    assert await runner.runner.runtime.sweep(nobody) == 2
     assert not await is_there(runner.engine, step)
     assert await images.inspect(runner.engine, layer) is None
 
@@ -83,13 +80,13 @@ async def test_what_builds_make_stays_while_somebody_may_be_building(
     runner = await make_runner(build_timeout_seconds=100)
     step, layer = await step_of_a_build(runner), await layer_of_a_build(runner)
     runtime = runner.runner.runtime
-    assert await runtime.sweep(SOMEBODY) == 0
+    assert await runtime.sweep(somebody) == 0
     pass_time(PATIENCE)
-    assert await runtime.sweep(SOMEBODY) == 0
+    assert await runtime.sweep(somebody) == 0
     assert await is_there(runner.engine, step)
     # By now it would have been ended.
     pass_time(101)
-    assert await runtime.sweep(SOMEBODY) == 2
+    assert await runtime.sweep(somebody) == 2
     assert not await is_there(runner.engine, step)
     assert await images.inspect(runner.engine, layer) is None
 
@@ -108,9 +105,9 @@ async def test_what_a_killed_probe_left_goes_after_a_while(
     probe = await containers.create(runner.engine, f"{runner.settings.runner_namespace}-probe", config)
     runtime = runner.runner.runtime
     assert await runtime.bots_with_unused_networks() == set()
-    assert await runtime.sweep(NOBODY) == 0
+    assert await runtime.sweep(nobody) == 0
     pass_time(PATIENCE + 1)
-    assert await runtime.sweep(NOBODY) == 2
+    assert await runtime.sweep(nobody) == 2
     assert not await is_there(runner.engine, probe)
     assert await networks.inspect(runner.engine, network) is None
 
@@ -122,6 +119,6 @@ async def test_images_of_bots_and_other_namespaces_are_not_touched(make_runner: 
     image = (await ours.task("check_status", user_id="alice", bot_id="bot")).data["container_id"]
     found = await containers.inspect(ours.engine, image)
     assert found is not None
-    assert await ours.runner.runtime.sweep(NOBODY) == 0
+    assert await ours.runner.runtime.sweep(nobody) == 0
     assert await images.inspect(ours.engine, found["Image"]) is not None
     assert await is_there(theirs.engine, step)

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """Starting a bot; holds one of its tenant's places."""
     QUOTA = "quota"
     """Counting a tenant's bots."""
+    MAKING = "making"
+    """Making what is no bot's: an image beforehand, or a better one afterwards."""
     SUPERVISOR = "supervisor"
     """Looking after all bots."""
     VOID = "void"

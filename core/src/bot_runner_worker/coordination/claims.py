@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from bot_runner_worker.coordination import liveness
@@ -114,6 +116,19 @@ class Claims:
                 if meanwhile is not None:
                     await meanwhile(claim)
                 await pauses.next()
+
+    @asynccontextmanager
+    async def making(self) -> AsyncIterator[None]:
+        """While the block runs, all workers know that something is being made that is no bot's.
+
+        Raises:
+            Unavailable: If the Engine does not answer, or this worker is shutting down.
+        """
+        claim = await self.take(self.names.making(secrets.token_hex(6)), Kind.MAKING)
+        try:
+            yield
+        finally:
+            self.release(claim)
 
     def holds(self, claim: Claim) -> bool:
         """Whether a claim of this process's is certainly still its own."""

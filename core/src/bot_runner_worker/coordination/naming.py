@@ -30,6 +30,14 @@ class Names:
         """Of the claim on looking after all bots."""
         return f"{self._prefix}-supervisor"
 
+    def making(self, token: str) -> str:
+        """Of the claim on making something that is no bot's.
+
+        Args:
+            token: Tells it from others of its kind.
+        """
+        return f"{self._prefix}-making-{token}"
+
     def void(self, token: str) -> str:
         """Of the claim on removing a void claim.
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -23,7 +23,7 @@ from bot_runner_worker.images.base import network_context, ready_base_image, sil
 from bot_runner_worker.images.cage import BuildCage
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.image import Image
-from bot_runner_worker.images.packages import PackageInstaller
+from bot_runner_worker.images.packages import Making, PackageInstaller
 from bot_runner_worker.images.packages.pip import pip_context
 from bot_runner_worker.images.packages.requirements import checked
 from bot_runner_worker.images.pulls import ImagePuller
@@ -44,9 +44,10 @@ class ImageStore:
     Args:
         engine: Where the images are.
         settings: Namespace, base image and limits of builds.
+        making: Entered for what is done when no start waits for it.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, making: Making = nullcontext) -> None:
         self._engine = engine
         self._settings = settings
         self._cage = BuildCage(engine, settings)
@@ -54,7 +55,8 @@ class ImageStore:
         self._puller = ImagePuller(
             engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned), uses=self.uses
         )
-        self.packages = PackageInstaller(engine, settings)
+        self.packages = PackageInstaller(engine, settings, making)
+        self._making = making
         slots = settings.max_concurrent_builds
         self._builds = FairQueue(slots, most_of_one=max(1, slots // 2))
         self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -79,7 +81,8 @@ class ImageStore:
     async def prepare(self) -> None:
         """Fetch beforehand what the first start with requirements would have to wait for."""
         try:
-            await self.packages.prepare(await self.base())
+            async with self._making():
+                await self.packages.prepare(await self.base())
         except (*ENGINE_TROUBLE, BotRunnerError) as error:
             logger.warning("nothing is prepared for the first start: %s", error)
 

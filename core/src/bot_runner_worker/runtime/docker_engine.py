@@ -299,8 +299,8 @@ class DockerRuntime:
     async def bots_with_unused_networks(self) -> set[BotKey]:
         return await self._sweeper.bots_with_unused_networks()
 
-    async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:
-        return await self._sweeper.sweep(busy)
+    async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
+        return await self._sweeper.sweep(at_work)
 
     async def remove_all(self, *, keep_images: bool = False) -> int:
         mine: dict[str, Any] = {NAMESPACE: self._settings.runner_namespace}

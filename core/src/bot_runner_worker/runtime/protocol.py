@@ -153,11 +153,11 @@ class BotRuntime(Protocol):
         """Remove the networks that were made for a bot and that none of its containers refers to."""
         ...
 
-    async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:
+    async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
         """Remove what killed workers and Engines left besides bots; returns how many things that were.
 
         Args:
-            busy: Tells on which bots any worker is working.
+            at_work: Tells whether any worker is working on anything.
         """
         ...
 

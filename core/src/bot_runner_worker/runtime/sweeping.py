@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 PATIENCE = 600.0
 """Seconds for which something has to be seen before it is left over, where nothing else tells."""
 
-Busy = Callable[[], Awaitable[set[BotKey]]]
+AtWork = Callable[[], Awaitable[bool]]
 
 
 class Sweeper:
@@ -47,11 +47,11 @@ class Sweeper:
         self._build_seconds = float(settings.build_timeout_seconds)
         self._first_seen: dict[str, float] = {}
 
-    async def sweep(self, busy: Busy) -> int:
+    async def sweep(self, at_work: AtWork) -> int:
         """Remove what is left over; returns how many things that were.
 
         Args:
-            busy: Tells on which bots any worker is working. Builds go on for those only.
+            at_work: Tells whether any worker is working on anything. Otherwise no build goes on.
         """
         mine = {NAMESPACE: self._namespace}
         steps = await containers.list_by_labels(self._engine, mine | {ROLE: BUILD_ROLE})
@@ -65,17 +65,17 @@ class Sweeper:
         ]
         self._note([each["Id"] for each in (*steps, *layers, *probes, *probed)])
         # Asked after the lists: what is in them and belongs to a build that goes on was claimed before.
-        at_work = bool(steps or layers) and bool(await busy())
+        builds_go_on = bool(steps or layers) and await at_work()
         swept = 0
         for each in steps:
-            if not at_work or self._seen_for(each) > self._build_seconds + PATIENCE:
+            if not builds_go_on or self._seen_for(each) > self._build_seconds + PATIENCE:
                 logger.info(
                     "removing the container %s: the build that it belonged to is over", each["Id"][:12]
                 )
                 await containers.remove(self._engine, each["Id"])
                 swept += 1
         for each in layers:
-            if not at_work or self._seen_for(each) > self._build_seconds + PATIENCE:
+            if not builds_go_on or self._seen_for(each) > self._build_seconds + PATIENCE:
                 await images.remove(self._engine, each["Id"])
                 swept += 1
         for each in probes:

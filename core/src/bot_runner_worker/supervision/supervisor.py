@@ -214,7 +214,7 @@ class Supervisor:
         if sweeps:
             for bot in with_networks - busy:
                 self._attending.begin(bot, partial(self._reconciler.release, bot))
-            await self._runtime.sweep(self._admission.busy)
+            await self._runtime.sweep(self._admission.at_work)
             self._next_sweep = monotonic() + INTERVAL
         self._passed()
         next_try = self._attending.seconds_to_next_try()

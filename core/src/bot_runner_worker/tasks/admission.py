@@ -139,6 +139,15 @@ class Admission:
         sighting = await self._claims.look()
         return {claim.bot for claim in sighting.claims if claim.bot is not None and _is_work(claim)}
 
+    async def at_work(self) -> bool:
+        """Whether any worker is working on anything, a bot or not.
+
+        Raises:
+            Unavailable: If the Engine does not answer.
+        """
+        sighting = await self._claims.look()
+        return any(_is_work(claim) or claim.kind == Kind.MAKING for claim in sighting.claims)
+
     async def starting(self, user_id: str) -> list[StartUnderWay]:
         """A tenant's starts that are under way on any worker, the oldest first.
 

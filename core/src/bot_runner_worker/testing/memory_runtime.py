@@ -155,7 +155,7 @@ class MemoryRuntime:
         """See :class:`BotRuntime`."""
         return set()
 
-    async def sweep(self, busy: Callable[[], Awaitable[set[BotKey]]]) -> int:
+    async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
         """See :class:`BotRuntime`."""
         return 0
 

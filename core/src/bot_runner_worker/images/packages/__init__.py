@@ -11,6 +11,6 @@ volume, and costs less. What a tenant's choice of packages can do in it:
    which would run the ``.pth`` files of packages.
 """
 
-from bot_runner_worker.images.packages.installer import PackageInstaller
+from bot_runner_worker.images.packages.installer import Making, PackageInstaller
 
-__all__ = ["PackageInstaller"]
+__all__ = ["Making", "PackageInstaller"]

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, containers
@@ -23,6 +24,9 @@ from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+Making = Callable[[], AbstractAsyncContextManager[None]]
+"""While the context lasts, nobody takes for left over what is being made."""
+
 PLAIN = "-plain"
 """Suffix of the tag of an image whose bytecode was compiled since: bots may have been started from it."""
 
@@ -36,11 +40,13 @@ class PackageInstaller:
     Args:
         engine: The Engine.
         settings: Limits of builds.
+        making: Entered for what is done when no start waits for it.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, making: Making = nullcontext) -> None:
         self._engine = engine
         self._settings = settings
+        self._making = making
         self._network = BuildNetwork(engine, settings)
         self._work = WorkContainers(engine, settings, EngineDisk(engine, settings))
         self._volumes = PackageVolumes(engine, settings, self._work)
@@ -146,10 +152,11 @@ class PackageInstaller:
     async def _finish(self, base: Image, reference: str) -> None:
         """Compile the bytecode of an image that is in use already."""
         try:
-            plain = await engine_images.inspect(self._engine, reference)
-            if plain is not None:
-                await self._compile(plain, reference)
-            await self._volumes.tidy(base)
+            async with self._making():
+                plain = await engine_images.inspect(self._engine, reference)
+                if plain is not None:
+                    await self._compile(plain, reference)
+                await self._volumes.tidy(base)
         except (*ENGINE_TROUBLE, BuildError, BotRunnerError, TimeoutError) as error:
             # Bots start all the same, only more slowly.
             logger.warning("the bytecode of %s was not compiled: %s", reference, error)

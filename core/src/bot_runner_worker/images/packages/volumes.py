@@ -83,7 +83,8 @@ class PackageVolumes:
                 async with self._work.done(work, silent):
                     pass
             except (BuildError, BotRunnerError, TimeoutError) as error:
-                reason = error.log[-1:] if isinstance(error, BuildError) else error
+                said = error.log[-1:] if isinstance(error, BuildError) else []
+                reason = said[0] if said else error
                 logger.warning("uv %s cannot be had, pip does its work: %s", commands.UV_VERSION, reason)
                 self._not_before = monotonic() + TRY_AGAIN_AFTER
                 return False
