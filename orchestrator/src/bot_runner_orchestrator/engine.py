@@ -7,10 +7,10 @@ from logging import getLogger
 from typing import Any
 
 from aiohttp import web
+from avtomatika import engine as avtomatika_engine
 from avtomatika.config import Config
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.history.noop import NoOpHistoryStorage
-from redis.asyncio import BlockingConnectionPool, Redis
 from rxon.constants import JOB_STATUS_FAILED
 from rxon.models import WorkerEventPayload
 from rxon.security import create_server_ssl_context
@@ -19,12 +19,13 @@ from . import blueprint
 from .api import bot_runner_middlewares
 from .clients import ClientDirectory
 from .errors import SetupError
+from .executor import PatientExecutor
 from .history import RedactedHistory, ensure_writable
 from .logs import configure_logging
 from .memory_storage import BotRunnerMemoryStorage
 from .outcomes import TaskOutcomes
 from .rates import typed_refusals
-from .redis_storage import BotRunnerRedisStorage
+from .redis_storage import BotRunnerRedisStorage, connect
 from .settings import Settings
 from .storage import BotRunnerStorage
 from .webhook import EventSelection, EventWebhook, Signer, message_of
@@ -38,10 +39,8 @@ _SHUTDOWN_SECONDS = 1.0
 _WEBHOOK_GRACE_SECONDS = 0.5
 _HISTORY_UPKEEP_SECONDS = 3600
 
-_REDIS_CONNECTIONS = 256
-"""Each worker that waits for a task holds one all the time; requests come on top."""
-
-_REDIS_CONNECTION_WAIT = 30.0
+# The base class makes its executor by this name when it starts; there is no other way to give it one.
+avtomatika_engine.JobExecutor = PatientExecutor  # type: ignore[misc, attr-defined]
 
 
 class BotRunnerEngine(OrchestratorEngine):
@@ -250,18 +249,7 @@ def make_storage(
     }
     if settings.storage_kind == "memory":
         return BotRunnerMemoryStorage(**common)
-    password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    # Requests wait for a connection; Redis's own pool would turn away those that come in a burst.
-    pool = BlockingConnectionPool(
-        max_connections=_REDIS_CONNECTIONS,
-        socket_timeout=None,  # some commands wait for longer than the default
-        timeout=_REDIS_CONNECTION_WAIT,
-        host=settings.redis_host or "",
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=password,
-    )
-    return BotRunnerRedisStorage(Redis.from_pool(pool), **common)
+    return BotRunnerRedisStorage(connect(settings), **common)
 
 
 def make_config(settings: Settings) -> Config:

@@ -1,17 +1,76 @@
 """Jobs in Redis, for a stack whose orchestrator may be restarted."""
 
+import asyncio
+from logging import getLogger
 from typing import Any
 
 from avtomatika.storage.redis import RedisStorage
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from .clocks import by_wall_clock
+from .settings import Settings
 from .storage import BotRunnerStorage
+
+logger = getLogger(__name__)
+
+REDIS_TROUBLE = (RedisConnectionError, RedisTimeoutError, OSError)
+"""What a Redis that is away, or reads its data after a start, lets commands raise."""
+
+_CONNECTIONS = 256
+"""Each worker that waits for a task holds one all the time; requests come on top."""
+
+_CONNECTION_WAIT = 30.0
+_AWAY_PAUSE = 1.0
+
+
+def connect(settings: Settings) -> "Redis":
+    """A client of the operator's Redis; nothing is connected yet.
+
+    Args:
+        settings: Where it is.
+    """
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    # Requests wait for a connection; Redis's own pool would turn away those that come in a burst.
+    pool = BlockingConnectionPool(
+        max_connections=_CONNECTIONS,
+        socket_timeout=None,  # some commands wait for longer than the default
+        timeout=_CONNECTION_WAIT,
+        # With them on, as is the default, redis-py 8 hands out connections that Redis has closed.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        host=settings.redis_host or "",
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=password,
+    )
+    return Redis.from_pool(pool)
 
 
 class BotRunnerRedisStorage(BotRunnerStorage, RedisStorage):
     """Jobs, workers and queues in Redis; survives a restart of this process."""
 
     _redis: Any  # a client for asyncio; Avtomatika's annotation names the blocking one
+    _away = False
+
+    async def dequeue_job(self, block: int | None = None) -> tuple[str, str] | None:
+        """The next job to work on; soon after Redis is back, too.
+
+        The executor would wait for longer and longer, up to a minute, before it looks again.
+        """
+        try:
+            entry = await super().dequeue_job(block)
+        except REDIS_TROUBLE as error:
+            if not self._away:
+                logger.warning("Redis is away: %s", error)
+            self._away = True
+            await asyncio.sleep(_AWAY_PAUSE)
+            return None
+        if self._away:
+            logger.warning("Redis is back.")
+        self._away = False
+        return entry
 
     async def watched_jobs(self) -> list[str]:
         return [entry.decode() for entry in await self._redis.zrange("orchestrator:watched_jobs", 0, -1)]

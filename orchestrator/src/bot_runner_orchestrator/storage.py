@@ -123,18 +123,11 @@ class BotRunnerStorage(StorageBackend):
         return state
 
     async def dequeue_job(self, block: int | None = None) -> tuple[str, str] | None:
-        """The next job to work on; one that was cancelled while it waited is left out."""
+        """The next job to work on."""
         if self._closing:
             # The executor waits for this; a storage that swallows the cancellation would keep it going.
             raise asyncio.CancelledError
-        entry = await super().dequeue_job(block)
-        if entry is None:
-            return None
-        job_id, message_id = entry
-        if is_final(await self.get_job_state(job_id) or {}):
-            await self.ack_job(message_id)
-            return None
-        return entry
+        return await super().dequeue_job(block)
 
     # Clients.
 
