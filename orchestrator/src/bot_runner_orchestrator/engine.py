@@ -40,7 +40,7 @@ _WEBHOOK_GRACE_SECONDS = 0.5
 _HISTORY_UPKEEP_SECONDS = 3600
 
 # The base class makes its executor by this name when it starts; there is no other way to give it one.
-avtomatika_engine.JobExecutor = PatientExecutor  # type: ignore[misc, attr-defined]
+avtomatika_engine.JobExecutor = PatientExecutor  # type: ignore[attr-defined]
 
 
 class BotRunnerEngine(OrchestratorEngine):
