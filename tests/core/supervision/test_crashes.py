@@ -42,6 +42,23 @@ async def test_a_bot_that_fails_slowly_is_given_up_with_its_own_exit_code(
     assert (report["status"], report["exit_code"]) == ("crashed", 42)
 
 
+async def test_a_bot_that_dies_of_its_full_disk_is_stopped_for_that(make_supervised: MakeSupervised) -> None:
+    """On a fast disk the file ends at its largest size before the watch, which is not here, comes by."""
+    supervised = await make_supervised(crash_limit=2, container_disk_limit=8_000_000)
+    supervised.begin()
+    code = "file = open('/tmp/filler', 'wb')\nwhile True: file.write(b'x' * 1_000_000)"
+    await supervised.start(deployment_mode="simple", code=code)
+    event = await supervised.event("bot_stopped")
+    assert event.details["reason"] == "disk_limit"
+    assert event.details["disk_bytes"] > event.details["limit_bytes"] == 8_000_000
+    report = await supervised.status()
+    assert (report["status"], report["reason"]) == (
+        "stopped",
+        "stopped because it wrote more to its disk than it may",
+    )
+    assert supervised.kinds() == ["bot_stopped"]
+
+
 async def test_a_bot_out_of_memory_is_told_apart(supervised: Supervised) -> None:
     code = "x = []\nwhile True: x.append(bytearray(1 << 20))"
     await supervised.start(deployment_mode="simple", code=code, resource_limits={"memory_mb": 32})

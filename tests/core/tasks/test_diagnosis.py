@@ -32,6 +32,8 @@ def record(**state: Any) -> BotRecord:
         ("KeyError: 'BOT_TOKEN'", "BOT_TOKEN is not set"),
         ("python3: can't open file '/app/main.py': [Errno 2] No such file", "main.py is not there"),
         ("SyntaxError: invalid syntax", "not valid Python"),
+        ("OSError: [Errno 27] File too large", "CONTAINER_DISK_LIMIT"),
+        ("OSError: [Errno 28] No space left on device: '/tmp/x'", "is full"),
         ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "look up a host"),
     ],
 )

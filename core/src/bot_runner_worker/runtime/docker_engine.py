@@ -299,6 +299,10 @@ class DockerRuntime:
     async def bots_with_unused_networks(self) -> set[BotKey]:
         return await self._sweeper.bots_with_unused_networks()
 
+    async def disk_use(self, record: BotRecord) -> int:
+        found = await containers.inspect(self._engine, record.id, size=True)
+        return int(found.get("SizeRw", 0)) if found is not None else 0
+
     async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
         return await self._sweeper.sweep(at_work)
 

@@ -100,6 +100,10 @@ class BotRuntime(Protocol):
         """What happens to the bots' containers, see :mod:`bot_runner_worker.engine.events`."""
         ...
 
+    async def disk_use(self, record: BotRecord) -> int:
+        """How many bytes a bot has written to its writable layer; 0 if it is gone."""
+        ...
+
     async def current_run(self) -> EngineRun:
         """The Engine's current run."""
         ...

@@ -39,16 +39,24 @@ class Reconciler:
         reporter: Told of what happens to bots.
         deaths: How containers ended.
         judge: Says what to do.
+        disk_limit: Bytes that a bot may write.
     """
 
     def __init__(
-        self, runtime: BotRuntime, admission: Admission, reporter: Reporter, deaths: Deaths, judge: Judge
+        self,
+        runtime: BotRuntime,
+        admission: Admission,
+        reporter: Reporter,
+        deaths: Deaths,
+        judge: Judge,
+        disk_limit: int,
     ) -> None:
         self._runtime = runtime
         self._admission = admission
         self._reporter = reporter
         self._deaths = deaths
         self._judge = judge
+        self._disk_limit = disk_limit
 
     async def attend(self, bot: BotKey, run: EngineRun, now: Callable[[], datetime]) -> bool:
         """Do whatever is to be done about a bot, step by step, until all is as it should be.
@@ -94,7 +102,7 @@ class Reconciler:
             case Step.FINISH:
                 await self._end(record, record.verdict or Verdict.STOPPED)
             case Step.GIVE_UP:
-                await self._end(self._as_it_failed(record), Verdict.CRASHED)
+                await self._give_up(record)
             case Step.ACCEPT_EXIT:
                 await self._end(record, Verdict.EXITED)
             case Step.EXPIRE:
@@ -112,6 +120,14 @@ class Reconciler:
                 logger.info("%s should run and does not (%s): bringing it back", record.name, sighting.state)
                 await self._runtime.revive(sighting)
 
+    async def _give_up(self, record: BotRecord) -> None:
+        used = await self._runtime.disk_use(record)
+        if used > self._disk_limit:
+            # Its file could not grow further, and the bot died of that before the watch came by.
+            await self._end(record, Verdict.DISK_LIMIT, disk_bytes=used, limit_bytes=self._disk_limit)
+        else:
+            await self._end(self._as_it_failed(record), Verdict.CRASHED)
+
     def _as_it_failed(self, record: BotRecord) -> BotRecord:
         # It may be running again, or have been stopped since.
         failures = self._deaths.failures(record.id)
@@ -120,9 +136,9 @@ class Reconciler:
         last = failures[-1]
         return replace(record, exit_code=last.exit_code, oom_killed=last.oom_killed or record.oom_killed)
 
-    async def _end(self, record: BotRecord, verdict: Verdict) -> None:
+    async def _end(self, record: BotRecord, verdict: Verdict, **details: int) -> None:
         await self._runtime.end(record, verdict)
-        await self._reporter.ended(record, verdict)
+        await self._reporter.ended(record, verdict, **details)
 
     async def bury(self, record: BotRecord) -> None:
         """See to a bot that was there and is not any more.

@@ -39,12 +39,13 @@ class Reporter:
         """Tell of something that happened to a bot."""
         await self._announcer.tell(kind, record, **details)
 
-    async def ended(self, record: BotRecord, verdict: Verdict) -> None:
+    async def ended(self, record: BotRecord, verdict: Verdict, **more: int) -> None:
         """Tell that a bot has ended for good.
 
         Args:
             record: The bot as it was when it was judged.
             verdict: Why.
+            **more: Facts for the event.
         """
         details: dict[str, Any] = {"reason": verdict.name.lower()}
         if verdict is Verdict.STOPPED:
@@ -63,7 +64,7 @@ class Reporter:
                 "last_lines": lines,
                 "hint": hint_for(record, lines),
             }
-        await self.tell(_EVENTS[verdict], record, **details)
+        await self.tell(_EVENTS[verdict], record, **details, **more)
 
     async def _last_lines(self, record: BotRecord) -> list[str]:
         try:

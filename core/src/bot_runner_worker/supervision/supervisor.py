@@ -75,7 +75,9 @@ class Supervisor:
         self._deaths = Deaths(self._window, settings.stop_grace_seconds + GRACE_OF_OTHERS)
         self._judge = Judge(settings, self._deaths)
         reporter = Reporter(runtime, announcer)
-        self._reconciler = Reconciler(runtime, admission, reporter, self._deaths, self._judge)
+        self._reconciler = Reconciler(
+            runtime, admission, reporter, self._deaths, self._judge, settings.container_disk_limit
+        )
         self._attending = Attending()
 
         self._run: EngineRun | None = None

@@ -55,6 +55,15 @@ _SIGNS = (
     ),
     _sign(r"(SyntaxError|IndentationError)", "The code is not valid Python; the line is named in the log."),
     _sign(
+        r"\[Errno 28\] No space left on device",
+        "The bot's disk, or its /tmp in memory, is full: let it delete what it no longer needs.",
+    ),
+    _sign(
+        r"\[Errno 27\] File too large|File size limit exceeded",
+        "The bot wrote a file that is larger than all that it may write. The operator sets the limit with "
+        "CONTAINER_DISK_LIMIT.",
+    ),
+    _sign(
         r"Temporary failure in name resolution|Name or service not known",
         "The bot cannot look up a host. If its name is right, tell the operator.",
     ),

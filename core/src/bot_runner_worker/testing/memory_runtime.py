@@ -155,6 +155,10 @@ class MemoryRuntime:
         """See :class:`BotRuntime`."""
         return set()
 
+    async def disk_use(self, record: BotRecord) -> int:
+        """See :class:`BotRuntime`."""
+        return 0
+
     async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
         """See :class:`BotRuntime`."""
         return 0
