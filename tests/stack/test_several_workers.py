@@ -72,8 +72,10 @@ async def test_300_mixed_tasks_of_30_users(stack: EmbeddedStack, servers: Server
 
     logs = [worker.log.read_text() for worker in stack.workers]
     assert all(re.search(r"(start|stop)_bot of", log) for log in logs), "a worker had nothing to do"
-    # The third has no plugin for git, and is not asked for it.
-    assert [bool(re.search(r"start_bot of 'user-\d+'/'git'", log)) for log in logs] == [True, True, False]
+    shares = [len(re.findall(r"start_bot of 'user-\d+'/'git'", log)) for log in logs]
+    # The third has no plugin for git, and is not asked for it; the others share that work.
+    assert shares[2] == 0
+    assert min(shares[:2]) >= USERS / 4, shares
 
 
 async def _life_of_a_user(client: Client, user: str, git: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from rxon.security import create_server_ssl_context
 from . import blueprint
 from .api import bot_runner_middlewares
 from .clients import ClientDirectory
+from .dispatcher import EvenDispatcher
 from .errors import SetupError
 from .executor import PatientExecutor
 from .history import RedactedHistory, ensure_writable
@@ -39,7 +40,8 @@ _SHUTDOWN_SECONDS = 1.0
 _WEBHOOK_GRACE_SECONDS = 0.5
 _HISTORY_UPKEEP_SECONDS = 3600
 
-# The base class makes its executor by this name when it starts; there is no other way to give it one.
+# The base class makes them by these names; there is no other way to give it ours.
+avtomatika_engine.Dispatcher = EvenDispatcher  # type: ignore[attr-defined]
 avtomatika_engine.JobExecutor = PatientExecutor  # type: ignore[attr-defined]
 
 

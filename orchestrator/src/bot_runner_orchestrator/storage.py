@@ -2,8 +2,8 @@
 
 :class:`BotRunnerStorage` is the choke point that every job passes on its way into a store: it seals jobs
 that are over (:mod:`.sealing`) and lets nothing change them afterwards. It also answers who a client is
-(:mod:`.clients`) and what a worker must show (:mod:`.worker_tokens`), gives tasks to busy workers where none
-is idle, and ends long polls at shutdown.
+(:mod:`.clients`) and what a worker must show (:mod:`.worker_tokens`), gives tasks to busy workers as well, and
+ends long polls at shutdown.
 """
 
 # The calls to super() reach the storage behind the mixin, not the abstract base that mypy sees.
@@ -161,9 +161,10 @@ class BotRunnerStorage(StorageBackend):
         return await self.get_workers(await self.get_active_worker_ids())
 
     async def find_workers_for_skill(self, skill_name: str) -> list[str]:
-        """Idle workers with the skill or, if there is none, busy ones: the task waits in their queue."""
-        if idle := await super().find_workers_for_skill(skill_name):
-            return idle
+        """The workers with the skill, idle or not: the one with the fewest tasks gets the next.
+
+        What a worker says of itself is some seconds old: a burst would go to whoever was idle then.
+        """
         return [w["worker_id"] for w in await self.live_workers() if takes_tasks(w, skill_name)]
 
     async def dequeue_task_for_worker(self, worker_id: str, timeout: int) -> dict[str, Any] | None:  # noqa: ASYNC109

@@ -243,11 +243,26 @@ class DockerRuntime:
         await self._discard(record.id, record.bot, record.network)
 
     async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
+        return await self._page(record.id, lines, since)
+
+    async def find_with_logs(
+        self, bot: BotKey, *, lines: int, since: str | None
+    ) -> tuple[BotRecord, LogPage] | None:
+        name = bot.container_name(self._settings.runner_namespace)
+        # What is read is not handed out before it is known whose it is.
+        record, page = await asyncio.gather(self.find(bot), self._page(name, lines, since))
+        if record is None:
+            return None
+        if record.name != name:
+            page = await self._page(record.id, lines, since)
+        return record, page
+
+    async def _page(self, container: str, lines: int, since: str | None) -> LogPage:
         position = position_of(since)
         try:
             # One line more than asked for tells whether there are older ones.
             output = await logs.read(
-                self._engine, record.id, tail=lines + 1, since=position, max_bytes=8 * MAX_LOG_BYTES
+                self._engine, container, tail=lines + 1, since=position, max_bytes=8 * MAX_LOG_BYTES
             )
         except EngineError as error:
             if not error.not_found:

@@ -96,6 +96,12 @@ class BotRuntime(Protocol):
         """
         ...
 
+    async def find_with_logs(
+        self, bot: BotKey, *, lines: int, since: str | None
+    ) -> tuple[BotRecord, LogPage] | None:
+        """:meth:`find` and :meth:`logs` in one, which takes less time; ``None`` if there is no such bot."""
+        ...
+
     def events(self, since: float) -> AsyncGenerator[ContainerEvent, None]:
         """What happens to the bots' containers, see :mod:`bot_runner_worker.engine.events`."""
         ...

@@ -107,8 +107,10 @@ class BotManager:
             Rejected: ``BOT_NOT_FOUND``.
         """
         request = parse(GetLogs, params)
-        record = await self._existing(request.bot)
-        page = await self._runtime.logs(record, lines=request.lines, since=request.since)
+        found = await self._runtime.find_with_logs(request.bot, lines=request.lines, since=request.since)
+        if found is None:
+            raise _not_found(request.bot)
+        record, page = found
         return Logs("ok", page.text, record.status, page.truncated, page.next_since)
 
     async def list_bots(self, params: Mapping[str, Any]) -> BotList:
@@ -156,14 +158,18 @@ class BotManager:
     async def _existing(self, bot: BotKey) -> BotRecord:
         record = await self._runtime.find(bot)
         if record is None:
-            raise Rejected(
-                Code.BOT_NOT_FOUND,
-                f"There is no bot {bot.bot_id}.",
-                hint="List your bots to see which there are.",
-                details={"bot_id": bot.bot_id},
-                stage="request",
-            )
+            raise _not_found(bot)
         return record
+
+
+def _not_found(bot: BotKey) -> Rejected:
+    return Rejected(
+        Code.BOT_NOT_FOUND,
+        f"There is no bot {bot.bot_id}.",
+        hint="List your bots to see which there are.",
+        details={"bot_id": bot.bot_id},
+        stage="request",
+    )
 
 
 def _gives_way(record: BotRecord, starting: Mapping[BotKey, StartUnderWay]) -> bool:

@@ -114,6 +114,13 @@ class MemoryRuntime:
         position_of(since)
         return page_of([], lines=lines, since=since, max_bytes=1)
 
+    async def find_with_logs(
+        self, bot: BotKey, *, lines: int, since: str | None
+    ) -> tuple[BotRecord, LogPage] | None:
+        """See :class:`BotRuntime`."""
+        record = await self.find(bot)
+        return None if record is None else (record, await self.logs(record, lines=lines, since=since))
+
     async def events(self, since: float) -> AsyncGenerator[ContainerEvent, None]:
         """See :class:`BotRuntime`; nothing ever happens by itself."""
         await asyncio.Event().wait()
