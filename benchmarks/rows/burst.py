@@ -10,7 +10,7 @@ from uuid import uuid4
 from benchmarks import by_hand
 from benchmarks.bench import Bench
 from benchmarks.results import speed_up, value
-from benchmarks.running import BenchRunner
+from benchmarks.running import BenchRunner, new_code
 
 AT_ONCE = 16
 MANY = 12
@@ -38,6 +38,18 @@ async def measure(bench: Bench) -> None:
         finally:
             await _remove_by_hand(bench, image)
 
+    async def by_api() -> float:
+        config = by_hand.container(bench.base, bench.network)
+        began = time.perf_counter()
+
+        def start() -> str:
+            return by_hand.put_and_start(bench.docker, config, new_code())
+
+        made = await asyncio.gather(*(bench.by_hand(start) for _ in range(AT_ONCE)))
+        took = time.perf_counter() - began
+        await asyncio.gather(*(bench.by_hand(partial(bench.docker.remove, each)) for each in made))
+        return took
+
     async with bench.runner("burst") as runner:
 
         async def by_runner() -> float:
@@ -60,7 +72,7 @@ async def measure(bench: Bench) -> None:
             return alone
 
         taken = await bench.in_turn(
-            {"docker run": by_command, "runner": by_runner}, full=5, quick=2, warm_ups=0
+            {"docker run": by_command, "runner": by_runner, "least": by_api}, full=5, quick=2, warm_ups=0
         )
         if not bench.plan.quick:
             await bench.in_turn({"lone start": unfair}, full=3, quick=1, warm_ups=0)
@@ -74,6 +86,8 @@ async def measure(bench: Bench) -> None:
             0.9,
             f"starts in a second: {AT_ONCE / median(taken['runner']):.1f} by the runner, "
             f"{AT_ONCE / median(taken['docker run']):.1f} by docker run",
+            "the bound, measured in between: create + put the code in + start by API, without all that the "
+            f"runner does besides, reaches {median(taken['docker run']) / median(taken['least']):.2f}",
         )
     )
     bench.add(

@@ -84,16 +84,24 @@ async def follow(engine: Engine, container: str) -> AsyncGenerator[str, None]:
 
 
 async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    # Docker API v1.41, "Attach to a container", stream format: 1 byte stream, 3 bytes zero, 4 bytes length.
-    buffer = bytearray()
+    buffer = b""
     async for chunk in chunks:
-        buffer += chunk
-        while len(buffer) >= _HEADER:
-            size = int.from_bytes(buffer[4:_HEADER], "big")
-            if len(buffer) < _HEADER + size:
-                break
-            yield buffer[0], bytes(buffer[_HEADER : _HEADER + size])
-            del buffer[: _HEADER + size]
+        frames, buffer = _split(buffer + chunk)
+        for frame in frames:
+            yield frame
+
+
+def _split(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    # Docker API v1.41, "Attach to a container", stream format: 1 byte stream, 3 bytes zero, 4 bytes length.
+    frames = []
+    at = 0
+    while len(data) >= at + _HEADER:
+        end = at + _HEADER + int.from_bytes(data[at + 4 : at + _HEADER], "big")
+        if len(data) < end:
+            break
+        frames.append((data[at], data[at + _HEADER : end]))
+        at = end
+    return frames, data[at:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from bot_runner_worker.completion import to_its_end
@@ -25,7 +27,12 @@ PREFIX_LENGTH = 29
 """Size of a bot's subnet: the gateway, the bot, and the bot that replaces it."""
 
 QUIET_SECONDS = 0.5
-"""How long no start has to have taken a network before the next one is made: starts come first."""
+"""How long no bot has to have been starting before the next network is made: starts come first."""
+
+LONGEST_QUIET = 5.0
+"""Seconds after which one is made all the same, while bots go on starting."""
+
+_GLANCE = 0.1
 
 TROUBLE_SECONDS = 30.0
 """Seconds before it is tried again after one could not be made."""
@@ -53,7 +60,8 @@ class NetworksAhead:
         self._count = min(settings.networks_ahead, subnets // _LARGEST_SHARE) if own else 0
         self._ready: deque[str] = deque()
         self._handed_out: set[str] = set()
-        self._taken_at = float("-inf")
+        self._starting = 0
+        self._started_at = float("-inf")
         self._taken = asyncio.Event()
 
     def take(self) -> str | None:
@@ -62,9 +70,18 @@ class NetworksAhead:
             return None
         name = self._ready.popleft()
         self._handed_out.add(name)
-        self._taken_at = monotonic()
         self._taken.set()
         return name
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """While the block runs, a bot is being started, and no network is made."""
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1
+            self._started_at = monotonic()
 
     def let_go(self, name: str) -> None:
         """A network that was handed out has a container by now, or is not needed any more."""
@@ -81,15 +98,20 @@ class NetworksAhead:
             try:
                 await self._coordination.claims.appear()
                 while len(self._ready) < self._count:
-                    if (busy := self._taken_at + QUIET_SECONDS - monotonic()) > 0:
-                        await asyncio.sleep(busy)
-                    else:
-                        await self._make()
+                    await self._quiet()
+                    await self._make()
             except (*ENGINE_TROUBLE, Unavailable) as error:
                 logger.warning("no network can be made ahead: %s", error)
                 await asyncio.sleep(TROUBLE_SECONDS)
                 continue
             await self._taken.wait()
+
+    async def _quiet(self) -> None:
+        until = monotonic() + LONGEST_QUIET
+        while self._starting or monotonic() < self._started_at + QUIET_SECONDS:
+            if monotonic() > until:
+                return
+            await asyncio.sleep(_GLANCE)
 
     async def _make(self) -> None:
         digest = secrets.token_hex(8)

@@ -1,6 +1,7 @@
 """The bots' networks: one for each bot, with a small subnet from the operator's pool, or one for all."""
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 
 from bot_runner_worker.engine import Engine, EngineError, networks
@@ -52,6 +53,10 @@ class BotNetworks:
             return before
         ready = self._ahead.take() if self._ahead is not None else None
         return ready or f"{settings.docker_network}-{bot.digest(settings.runner_namespace)}"
+
+    def starting(self) -> AbstractContextManager[None]:
+        """While the context lasts, a bot is being started: no network is made ahead meanwhile."""
+        return nullcontext() if self._ahead is None else self._ahead.starting()
 
     def let_go(self, name: str) -> None:
         """A network that was chosen has its container by now, or is not needed any more."""

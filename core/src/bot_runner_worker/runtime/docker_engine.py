@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from bot_runner_worker.completion import to_its_end
@@ -100,12 +100,12 @@ class DockerRuntime:
 
     async def launch(self, spec: BotSpec, replacing: BotRecord | None = None) -> BotRecord:
         name = spec.bot.container_name(self._settings.runner_namespace)
-        network = self._networks.choose(spec.bot, replacing.network if replacing is not None else "")
         # Reading, stopping and supervising are never behind starts.
-        async with (
-            self._starts.turn(spec.bot.user_id) as turn,
-            self._created(spec, name + NEXT, network) as container_id,
-        ):
+        async with AsyncExitStack() as stack:
+            turn = await stack.enter_async_context(self._starts.turn(spec.bot.user_id))
+            stack.enter_context(self._networks.starting())
+            network = self._networks.choose(spec.bot, replacing.network if replacing is not None else "")
+            container_id = await stack.enter_async_context(self._created(spec, name + NEXT, network))
             try:
                 if replacing is not None:
                     async with turn.lent():

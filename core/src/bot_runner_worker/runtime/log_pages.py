@@ -53,7 +53,8 @@ def page_of(output: Sequence[LogLine], *, lines: int, since: str | None, max_byt
     texts: list[str] = []
     size = 0
     for line in reversed(shown):
-        text = _CONTROL.sub("", line.text)
+        # Nearly all lines are; looking for that is quicker than looking for what to leave out.
+        text = line.text if line.text.isprintable() else _CONTROL.sub("", line.text)
         room = max_bytes - size
         if len(text.encode()) + 1 > room:
             truncated = True
