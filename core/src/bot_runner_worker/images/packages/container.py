@@ -22,6 +22,9 @@ from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+AFTERWARDS = 0.7
+"""Seconds until what no start waits for begins: by then the bot that the work was for has started."""
+
 _DISK_INTERVAL = 1.0
 _NO_NETWORK = "none"
 _TOLD = ("Resolved ", "Downloading ", "Prepared ", "Building ", "Installed ")
@@ -39,6 +42,7 @@ class Work:
         volumes: Names of volumes by the folder where they are mounted.
         writable: Those of the folders that it may write to.
         cpu_shares: Its weight when the CPUs are busy; Docker's default is 1024.
+        cpu: Its limit in cores, if that is not a build's.
     """
 
     image: str
@@ -47,6 +51,7 @@ class Work:
     volumes: Mapping[str, str] = field(default_factory=dict)
     writable: frozenset[str] = frozenset()
     cpu_shares: int = 1024
+    cpu: float | None = None
 
 
 class WorkContainers:
@@ -89,8 +94,8 @@ class WorkContainers:
         except BaseException:
             await asyncio.shield(self._remove(name))
             raise
-        # Nobody has to wait for that.
-        task = asyncio.create_task(self._remove(name))
+        # Nobody has to wait for that, nor for the CPU time that it takes.
+        task = asyncio.create_task(self._remove(name, after=AFTERWARDS))
         self._removals.add(task)
         task.add_done_callback(self._removals.discard)
 
@@ -116,7 +121,7 @@ class WorkContainers:
                 "SecurityOpt": ["no-new-privileges:true"],
                 "Memory": settings.build_memory_limit,
                 "MemorySwap": settings.build_memory_limit,
-                "NanoCpus": int(settings.build_cpu_limit * 1_000_000_000),
+                "NanoCpus": int((work.cpu or settings.build_cpu_limit) * 1_000_000_000),
                 "CpuShares": work.cpu_shares,
                 "PidsLimit": settings.build_pids_limit,
                 "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in limits.items()],
@@ -169,7 +174,8 @@ class WorkContainers:
                     details={"limit": "disk", "limit_bytes": limit},
                 )
 
-    async def _remove(self, container: str) -> None:
+    async def _remove(self, container: str, *, after: float = 0.0) -> None:
+        await asyncio.sleep(after)
         try:
             await containers.remove(self._engine, container)
         except ENGINE_TROUBLE as error:

@@ -17,7 +17,7 @@ from bot_runner_worker.images.base import silent
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.packages import commands
-from bot_runner_worker.images.packages.container import Work, WorkContainers
+from bot_runner_worker.images.packages.container import AFTERWARDS, Work, WorkContainers
 from bot_runner_worker.images.packages.volumes import PackageVolumes
 from bot_runner_worker.networks.builds import BuildNetwork
 from bot_runner_worker.settings import Settings
@@ -141,9 +141,15 @@ class PackageInstaller:
             network=network,
             volumes={commands.UV_FOLDER: self._volumes.uv(base), **cache},
             writable=frozenset(cache),
+            cpu=await self._cpu() if wheels_only else None,
         )
         async with self._work.done(work, progress) as (container, _):
             await self._commit(container, reference, base.id, reference)
+
+    async def _cpu(self) -> float:
+        # No code of a tenant's choice runs while wheels are installed, and a bot is waiting for them.
+        settings = self._settings
+        return max(settings.build_cpu_limit, min(settings.start_burst_cpu, float(await self._engine.cpus())))
 
     async def _commit(self, container: str, reference: str, image: str, content: str) -> None:
         labels = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE, CONTENT: content}
@@ -151,6 +157,7 @@ class PackageInstaller:
 
     async def _finish(self, base: Image, reference: str) -> None:
         """Compile the bytecode of an image that is in use already."""
+        await asyncio.sleep(AFTERWARDS)
         try:
             async with self._making():
                 plain = await engine_images.inspect(self._engine, reference)
