@@ -68,8 +68,8 @@ class Settings(BaseSettings):
         2.0,
         ge=0,
         le=1024,
-        description="CPU limit of a bot in its first seconds, and of installing wheels for it, in cores; no more "
-        "than the machine has, and without effect below the limit",
+        description="CPU limit of a bot in its first seconds, and of installing wheels for it, in cores; "
+        "no more than the machine has, and without effect below the limit",
     )
     start_burst_seconds: int = Field(10, ge=0, le=300, description="How long that lasts; 0: not at all")
 

@@ -2,8 +2,8 @@
 
 :class:`BotRunnerStorage` is the choke point that every job passes on its way into a store: it seals jobs
 that are over (:mod:`.sealing`) and lets nothing change them afterwards. It also answers who a client is
-(:mod:`.clients`) and what a worker must show (:mod:`.worker_tokens`), gives tasks to busy workers as well, and
-ends long polls at shutdown.
+(:mod:`.clients`) and what a worker must show (:mod:`.worker_tokens`), gives tasks to busy workers as well,
+and ends long polls at shutdown.
 """
 
 # The calls to super() reach the storage behind the mixin, not the abstract base that mypy sees.

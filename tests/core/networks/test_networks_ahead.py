@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 
 from bot_runner_worker.engine import Engine, EngineError, containers, networks, volumes
-from bot_runner_worker.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE, BotKey
+from bot_runner_worker.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE
 from bot_runner_worker.networks import ahead as networks_ahead
 from bot_runner_worker.networks.ahead import NetworksAhead
 from bot_runner_worker.runner import Runner

@@ -45,7 +45,8 @@ def fetch_uv(environment: Mapping[str, str]) -> tuple[str, ...]:
         f"test -d {UV_FOLDER}/ready && exit; "
         f"part=$(mktemp -d {UV_FOLDER}/part.XXXXXX); "
         # Where there is no index at all, whoever waits for this should not wait for long.
-        "python3 -m pip --retries 1 --timeout 10 install --quiet --no-cache-dir --no-input --disable-pip-version-check --no-deps "
+        "python3 -m pip --retries 1 --timeout 10 install --quiet --no-cache-dir --no-input "
+        "--disable-pip-version-check --no-deps "
         f'--root-user-action=ignore --only-binary :all: --target "$part" uv=={UV_VERSION}; '
         f'chmod 755 "$part"; mv -T "$part" {UV_FOLDER}/ready || test -d {UV_FOLDER}/ready'
     )
