@@ -43,6 +43,7 @@ class Work:
         writable: Those of the folders that it may write to.
         cpu_shares: Its weight when the CPUs are busy; Docker's default is 1024.
         cpu: Its limit in cores, if that is not a build's.
+        stays: Seconds for which the container is left alone after it has ended well.
     """
 
     image: str
@@ -52,6 +53,7 @@ class Work:
     writable: frozenset[str] = frozenset()
     cpu_shares: int = 1024
     cpu: float | None = None
+    stays: float = 0.0
 
 
 class WorkContainers:
@@ -95,7 +97,7 @@ class WorkContainers:
             await asyncio.shield(self._remove(name))
             raise
         # Nobody has to wait for that, nor for the CPU time that it takes.
-        task = asyncio.create_task(self._remove(name, after=AFTERWARDS))
+        task = asyncio.create_task(self._remove(name, after=work.stays))
         self._removals.add(task)
         task.add_done_callback(self._removals.discard)
 

@@ -142,6 +142,7 @@ class PackageInstaller:
             volumes={commands.UV_FOLDER: self._volumes.uv(base), **cache},
             writable=frozenset(cache),
             cpu=await self._cpu() if wheels_only else None,
+            stays=AFTERWARDS,
         )
         async with self._work.done(work, progress) as (container, _):
             await self._commit(container, reference, base.id, reference)
