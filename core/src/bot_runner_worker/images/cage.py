@@ -25,6 +25,9 @@ _REMOVAL_SECONDS = 15.0
 _UPDATE_ATTEMPTS = 5
 _MARKS = 64 * 1024
 
+_ABSENCES = 3
+"""Looks in a row without a step before a build that was given up is over: the Engine may begin another."""
+
 
 class BuildCage:
     """Runs builds within the operator's limits.
@@ -161,11 +164,18 @@ class BuildCage:
 
     async def _see_removed(self, trace: builds.BuildTrace, mark: int | None) -> None:
         deadline = asyncio.get_running_loop().time() + _REMOVAL_SECONDS
-        while await self._step(trace.container) is not None or await self._has_step(mark):
-            if asyncio.get_running_loop().time() > deadline:
+        absences = 0
+        while True:
+            if await self._step(trace.container) is None and not await self._has_step(mark):
+                absences += 1
+                if mark is None or absences == _ABSENCES:
+                    return
+            elif asyncio.get_running_loop().time() > deadline:
                 if await self._step(trace.container) is not None:
                     await containers.remove(self._engine, trace.container)
                 return
+            else:
+                absences = 0
             await asyncio.sleep(0.05)
 
     async def _has_step(self, mark: int | None) -> bool:
