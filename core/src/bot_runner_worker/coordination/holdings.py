@@ -189,14 +189,13 @@ class Holdings:
         return set(self._held)
 
     def _in_background(self, name: str, removal: Coroutine[Any, Any, None]) -> None:
-        async def remove() -> None:
-            try:
-                await removal
-            finally:
-                if self._releasing.get(name) is asyncio.current_task():
-                    del self._releasing[name]
+        def ended(task: asyncio.Task[None]) -> None:
+            if self._releasing.get(name) is task:
+                del self._releasing[name]
 
-        self._releasing[name] = asyncio.create_task(remove())
+        self._releasing[name] = task = asyncio.create_task(removal)
+        # Not in the task itself: one that is cancelled before it has begun runs nothing.
+        task.add_done_callback(ended)
 
     async def _remove(self, claim: Claim) -> None:
         try:
