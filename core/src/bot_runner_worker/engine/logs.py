@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
+from typing import NamedTuple
 
 from bot_runner_worker.engine.client import Engine
 
@@ -17,9 +18,8 @@ ENTRY_OVERHEAD = 72
 _HEADER = 8
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of output.
+class LogLine(NamedTuple):
+    """One line of output; a tuple, since a page has many of them.
 
     Args:
         time: RFC 3339 with nanoseconds, as the Engine wrote it.
@@ -54,17 +54,18 @@ async def read(
     open_lines: dict[int, LogLine] = {}
     held = 0
     async with engine.request("GET", f"containers/{container}/logs", params=params) as response:
-        async for stream, payload in _frames(response.content.iter_any()):
-            held += len(payload)
-            time, _, text = payload.decode(errors="replace").partition(" ")
-            if begun := open_lines.pop(stream, None):
-                time, text = begun.time, begun.text + text
-            if text.endswith("\n"):
-                lines.append(LogLine(time, text[:-1].removesuffix("\r")))
-            else:
-                open_lines[stream] = LogLine(time, text, complete=False)
-            while held > max_bytes and lines:
-                held -= len(lines.popleft().text.encode())
+        async for frames in _frames(response.content.iter_any()):
+            for stream, payload in frames:
+                held += len(payload)
+                time, _, text = payload.decode(errors="replace").partition(" ")
+                if begun := open_lines.pop(stream, None):
+                    time, text = begun.time, begun.text + text
+                if text.endswith("\n"):
+                    lines.append(LogLine(time, text[:-1].removesuffix("\r")))
+                else:
+                    open_lines[stream] = LogLine(time, text, complete=False)
+                while held > max_bytes and lines:
+                    held -= len(lines.popleft().text.encode())
     return [*lines, *open_lines.values()]
 
 
@@ -79,16 +80,17 @@ async def follow(engine: Engine, container: str) -> AsyncGenerator[str, None]:
     """
     params = {"stdout": True, "stderr": True, "follow": True}
     async with engine.request("GET", f"containers/{container}/logs", params=params, seconds=None) as response:
-        async for _, payload in _frames(response.content.iter_any()):
-            yield payload.decode(errors="replace")
+        async for frames in _frames(response.content.iter_any()):
+            for _, payload in frames:
+                yield payload.decode(errors="replace")
 
 
-async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[tuple[int, bytes]]]:
+    """The frames of each chunk together: one step of the event loop for all of them."""
     buffer = b""
     async for chunk in chunks:
         frames, buffer = _split(buffer + chunk)
-        for frame in frames:
-            yield frame
+        yield frames
 
 
 def _split(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
@@ -135,10 +137,11 @@ async def tail(engine: Engine, container: str, pieces: int) -> LogTail:
     times: list[str] = []
     size, broken = 0, False
     async with engine.request("GET", f"containers/{container}/logs", params=params, seconds=10) as response:
-        async for _, payload in _frames(response.content.iter_any()):
-            times.append(payload[: payload.find(b" ")].decode(errors="replace"))
-            size += len(payload) - len(times[-1]) + ENTRY_OVERHEAD
-            broken = not payload.endswith(b"\n")
+        async for frames in _frames(response.content.iter_any()):
+            for _, payload in frames:
+                times.append(payload[: payload.find(b" ")].decode(errors="replace"))
+                size += len(payload) - len(times[-1]) + ENTRY_OVERHEAD
+                broken = not payload.endswith(b"\n")
     if not times:
         return LogTail()
     moments = [datetime.fromisoformat(each) for each in times]
@@ -162,8 +165,8 @@ async def measure(engine: Engine, container: str, *, seconds: float, enough: int
             asyncio.timeout(seconds),
             engine.request("GET", f"containers/{container}/logs", params=params, seconds=None) as response,
         ):
-            async for _, payload in _frames(response.content.iter_any()):
-                size += len(payload) + ENTRY_OVERHEAD
+            async for frames in _frames(response.content.iter_any()):
+                size += sum(len(payload) + ENTRY_OVERHEAD for _, payload in frames)
                 if size >= enough:
                     break
     return size

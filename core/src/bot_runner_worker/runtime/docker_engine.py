@@ -249,8 +249,8 @@ class DockerRuntime:
         self, bot: BotKey, *, lines: int, since: str | None
     ) -> tuple[BotRecord, LogPage] | None:
         name = bot.container_name(self._settings.runner_namespace)
-        # What is read is not handed out before it is known whose it is.
-        record, page = await asyncio.gather(self.find(bot), self._page(name, lines, since))
+        # What is read is not handed out before it is known whose it is. The log first: it takes longer.
+        page, record = await asyncio.gather(self._page(name, lines, since), self.find(bot))
         if record is None:
             return None
         if record.name != name:

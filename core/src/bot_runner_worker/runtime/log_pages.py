@@ -55,15 +55,15 @@ def page_of(output: Sequence[LogLine], *, lines: int, since: str | None, max_byt
     for line in reversed(shown):
         # Nearly all lines are; looking for that is quicker than looking for what to leave out.
         text = line.text if line.text.isprintable() else _CONTROL.sub("", line.text)
-        room = max_bytes - size
-        if len(text.encode()) + 1 > room:
+        room, needs = max_bytes - size, len(text.encode()) + 1
+        if needs > room:
             truncated = True
             if not texts:
                 # Even one line may be too long: its end says more than nothing.
                 texts.append(text.encode()[-room:].decode(errors="ignore"))
             break
         texts.append(text)
-        size += len(text.encode()) + 1
+        size += needs
     next_since = _after(output[-1].time) if output else since
     return LogPage(
         text="".join(f"{text}\n" for text in reversed(texts)),
