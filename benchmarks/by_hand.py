@@ -104,7 +104,9 @@ def put_start_and_remove(docker: Docker, config: Mapping[str, Any], code: str) -
     return took
 
 
-def build_and_run(docker: Docker, tag: str, files: Mapping[str, str], config: Mapping[str, Any]) -> float:
+def build_and_run(
+    docker: Docker, tag: str, files: Mapping[str, str], config: Mapping[str, Any], *, leave: bool = False
+) -> float:
     """The documented way: build an image that holds the code, create and start its container; seconds.
 
     The build is not limited, and its layers are cached: as quick as the way can be.
@@ -114,15 +116,21 @@ def build_and_run(docker: Docker, tag: str, files: Mapping[str, str], config: Ma
         tag: Of the image, which is removed in the end; layers that another image has stay.
         files: See :func:`documented_files`.
         config: See :func:`container`.
+        leave: Leave image and container to :func:`remove_built`.
     """
     began = time.perf_counter()
     try:
         docker.build(tag, files)
         made = docker.create(config)
-        try:
-            docker.start(made)
-            return time.perf_counter() - began
-        finally:
-            docker.remove(made)
+        docker.start(made)
+        return time.perf_counter() - began
     finally:
-        docker.remove_image(tag)
+        if not leave:
+            remove_built(docker, tag)
+
+
+def remove_built(docker: Docker, tag: str) -> None:
+    """Remove an image that was built by hand, and its containers."""
+    for row in docker.json("GET", "/containers/json", all="1", filters={"ancestor": [tag]}):
+        docker.remove(row["Id"])
+    docker.remove_image(tag)

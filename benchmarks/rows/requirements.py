@@ -1,13 +1,14 @@
 """Row 3: start of a bot whose requirements were never seen."""
 
 import itertools
+from functools import partial
 from uuid import uuid4
 
 from benchmarks import by_hand
 from benchmarks.bench import REQUIREMENT, Bench
 from benchmarks.leftovers import REPOSITORY
 from benchmarks.results import speed_up
-from benchmarks.running import new_code
+from benchmarks.running import BenchRunner, new_code
 
 _numbers = itertools.count(1)
 
@@ -26,29 +27,38 @@ async def measure(bench: Bench) -> None:
 
     The documented build keeps no cache of pip's, as in the documents and in most Dockerfiles. Cold is a
     namespace that has never installed anything: what is cached for others is not for it.
+
+    What was made is removed after the last round, not after each sample. An ext4 without a journal passes
+    over all inodes that were deleted in the last minute, for each file that is made (``recently_deleted`` in
+    the kernel's ``fs/ext4/ialloc.c``): a sample right after thousands of files were removed would measure
+    their removal.
     """
+    tags: list[str] = []
+    namespaces: list[str] = []
 
     async def documented() -> float:
-        tag = f"{REPOSITORY}/requirements:{uuid4().hex[:8]}"
+        tags.append(tag := f"{REPOSITORY}/requirements:{uuid4().hex[:8]}")
         files = by_hand.documented_files(bench.base, new_requirement(), new_code())
         config = by_hand.container(tag, bench.network)
-        return await bench.by_hand(lambda: by_hand.build_and_run(bench.docker, tag, files, config))
+        return await bench.by_hand(lambda: by_hand.build_and_run(bench.docker, tag, files, config, leave=True))
 
     async def cold() -> float:
-        async with bench.runner(f"cold-{uuid4().hex[:6]}") as fresh:
-            # As a worker's process does at its start.
-            await fresh.runner.images.prepare()
-            took = await fresh.start("tenant", requirements=[new_requirement()])
-            await fresh.runner.runtime.remove_all()
-            return took
+        namespaces.append(name := f"cold-{uuid4().hex[:6]}")
+        async with bench.runner(name) as fresh:
+            return await _installed(fresh)
 
     async with bench.runner("warm") as runner:
-        await runner.runner.images.prepare()
 
         async def warm() -> float:
-            return await runner.start_and_remove(requirements=[new_requirement()])
+            return await _installed(runner)
 
         taken = await bench.in_turn({"documented": documented, "warm": warm, "cold": cold}, full=5, quick=2)
+        await runner.runner.runtime.remove_all()
+    for tag in tags:
+        await bench.by_hand(partial(by_hand.remove_built, bench.docker, tag))
+    for name in namespaces:
+        async with bench.runner(name, background=False) as gone:
+            await gone.runner.runtime.remove_all()
     against = "documented build with pip + run"
     for kind, state in (("warm", "wheels cached"), ("cold", "no wheel cached")):
         bench.add(
@@ -61,3 +71,9 @@ async def measure(bench: Bench) -> None:
                 4.0,
             )
         )
+
+
+async def _installed(runner: BenchRunner) -> float:
+    took = await runner.start(f"tenant-{uuid4().hex[:8]}", requirements=[new_requirement()])
+    await runner.at_rest()
+    return took
