@@ -41,6 +41,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackageIndex]:
         made.add_uv()
         made.add_wheel("victim", {"victim.py": "WORD = 'as published'\n"})
         made.add_wheel("other", {"other.py": "WORD = 1\n"})
+        made.add_wheel("growing", {"growing.py": "WORD = 'old'\n"})
         made.add_wheel("path_file", {"path_file.pth": "import os; open('/ran-at-start', 'w')\n"})
         made.add_source("evil", TAMPER)
         made.add_source("endless", "while True: print('x' * 1000)")
@@ -117,9 +118,20 @@ async def test_packages_are_installed_once_for_all_who_ask_for_the_same(
     # Once for its metadata, where the index cannot send a part of a file, and once to install it.
     assert downloads(index) - before <= 2
     # Another set of packages is another image, made of the same cached wheels.
-    asked = downloads(index)
-    await start(runner, "victim", user_id="later")
-    assert downloads(index) == asked
+    asked = list(index.requests)
+    later = await start(runner, "victim", user_id="later")
+    assert later.data["status"] == "started", later.data
+    # Nor is the index asked again for what it has: it says nothing of how long that is good.
+    assert index.requests == asked
+
+
+async def test_what_has_just_been_published_is_found(runner: RunnerUnderTest, index: PackageIndex) -> None:
+    await start(runner, "growing")
+    index.add_wheel("growing", {"growing.py": "WORD = 'new'\n"}, version="2.0")
+    word = "import growing; print(growing.WORD, flush=True)"
+    outcome = await start(runner, "growing==2.0", code=word)
+    assert outcome.error is None, outcome.error
+    assert await said(runner, "alice") == "new"
 
 
 async def test_bytecode_follows_and_makes_no_other_bot_of_it(runner: RunnerUnderTest) -> None:

@@ -1,5 +1,6 @@
 """What runs in the containers that install packages: fixed words, and requirements after a ``--``."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 UV_VERSION = "0.13.9"
@@ -11,26 +12,43 @@ CACHE_FOLDER = "/opt/bot-runner-cache"
 """Where the volume with the cache of wheels is mounted."""
 
 WHEELS_ONLY = ("--only-binary", ":all:", "--link-mode", "copy", "--cache-dir", CACHE_FOLDER)
+REFRESHED = (*WHEELS_ONLY, "--refresh")
 WITH_BUILDS = ("--no-cache",)
+
+PYPI = "https://pypi.org/simple"
+
+_CACHE_CONTROL = '{ api = "max-age=600", files = "max-age=365000000, immutable" }'
+"""How long uv relies on what it has of an index, in seconds (RFC 9111): what PyPI's own answers say. Mirrors
+and private indexes often say nothing, and would be asked anew for each page of each package."""
+
+_CONFIG_FILE = "/dev/shm/uv.toml"  # noqa: S108 (in memory: no part of the image)
 
 _UV = f"{UV_FOLDER}/ready/bin/uv"
 
 
 def install(
-    requirements: Sequence[str], how: Sequence[str], environment: Mapping[str, str]
+    requirements: Sequence[str], how: Sequence[str], environment: Mapping[str, str], index: str | None
 ) -> tuple[str, ...]:
     """Install packages beside those of the base image, for its own interpreter.
 
     Args:
         requirements: Checked ones (PEP 508), from the index only.
-        how: :data:`WHEELS_ONLY` or :data:`WITH_BUILDS`.
+        how: :data:`WHEELS_ONLY`, :data:`REFRESHED` or :data:`WITH_BUILDS`.
         environment: Proxies. As arguments, since variables of the container would stay in the image.
+        index: Address of the package index, or ``None`` for the base image's own, otherwise PyPI.
     """
+    config = f"[[index]]\nurl = {json.dumps(index or PYPI)}\ndefault = true\n"
+    if how == WHEELS_ONLY:
+        # Not with --refresh, over which it would win.
+        config += f"cache-control = {_CACHE_CONTROL}\n"
     return (
-        *("env", *(f"{name}={value}" for name, value in environment.items()), _UV),
+        *("sh", "-ec", f'printf %s "$1" > {_CONFIG_FILE}; shift; exec env "$@"', "install", config),
+        # A variable would win over the file, and says nothing of what may be relied on.
+        *(("-u", "UV_DEFAULT_INDEX") if index else ()),
+        *(f"{name}={value}" for name, value in environment.items()),
         # No bytecode: uv's compiler starts the interpreter with the packages' .pth files.
-        *("pip", "install", "--system", "--break-system-packages", "--no-compile-bytecode"),
-        *("--no-config", "--no-progress", "--system-certs", *how, "--", *requirements),
+        *(_UV, "pip", "install", "--system", "--break-system-packages", "--no-compile-bytecode"),
+        *("--config-file", _CONFIG_FILE, "--no-progress", "--system-certs", *how, "--", *requirements),
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
@@ -31,6 +31,7 @@ PLAIN = "-plain"
 """Suffix of the tag of an image whose bytecode was compiled since: bots may have been started from it."""
 
 _NO_CONNECTION = re.compile(r"client error \(Connect\)|invalid peer certificate|error sending request")
+_UNSATISFIABLE = re.compile(r"No solution found")
 _NO_WHEEL = re.compile(r"no (usable |compatible )?wheels?\b|building (from )?source|no-build|--only-binary")
 
 
@@ -104,7 +105,7 @@ class PackageInstaller:
             return False
         install = partial(self._install, base, requirements, reference, network, progress)
         try:
-            await install(wheels_only=True)
+            await self._install_wheels(install)
         except BuildError as error:
             output = "\n".join(error.log)
             if commands.is_missing(output):
@@ -117,11 +118,21 @@ class PackageInstaller:
             if not _NO_WHEEL.search(output):
                 raise
             await progress("a package has no wheel: building it from its source", None)
-            await install(wheels_only=False)
+            await install(commands.WITH_BUILDS)
         task = asyncio.create_task(self._finish(base, reference))
         self._afterwards.add(task)
         task.add_done_callback(self._afterwards.discard)
         return True
+
+    async def _install_wheels(self, install: Callable[[Sequence[str]], Awaitable[None]]) -> None:
+        try:
+            await install(commands.WHEELS_ONLY)
+        except BuildError as error:
+            output = "\n".join(error.log)
+            if not _UNSATISFIABLE.search(output) or _NO_WHEEL.search(output):
+                raise
+            # It may have been published since the index was last asked.
+            await install(commands.REFRESHED)
 
     async def _install(
         self,
@@ -130,14 +141,15 @@ class PackageInstaller:
         reference: str,
         network: str,
         progress: Progress,
-        *,
-        wheels_only: bool,
+        how: Sequence[str],
     ) -> None:
-        how = commands.WHEELS_ONLY if wheels_only else commands.WITH_BUILDS
+        wheels_only = how != commands.WITH_BUILDS
+        settings = self._settings
+        environment, index = settings.proxy_environment(), settings.package_index_url
         cache = {commands.CACHE_FOLDER: self._volumes.cache} if wheels_only else {}
         work = Work(
             image=base.id,
-            command=commands.install(requirements, how, self._settings.proxy_environment()),
+            command=commands.install(requirements, how, environment, index),
             network=network,
             volumes={commands.UV_FOLDER: self._volumes.uv(base), **cache},
             writable=frozenset(cache),
