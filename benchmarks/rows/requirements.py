@@ -40,7 +40,8 @@ async def measure(bench: Bench) -> None:
         tags.append(tag := f"{REPOSITORY}/requirements:{uuid4().hex[:8]}")
         files = by_hand.documented_files(bench.base, new_requirement(), new_code())
         config = by_hand.container(tag, bench.network)
-        return await bench.by_hand(lambda: by_hand.build_and_run(bench.docker, tag, files, config, leave=True))
+        build = partial(by_hand.build_and_run, bench.docker, tag, files, config, leave=True)
+        return await bench.by_hand(build)
 
     async def cold() -> float:
         namespaces.append(name := f"cold-{uuid4().hex[:6]}")
