@@ -1,6 +1,7 @@
 """Claims on the real Engine: one holder at a time, and nothing for ever."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from tests.core.coordination.conftest import Workers, kill, until
@@ -82,6 +83,31 @@ async def test_a_worker_that_is_closed_in_the_middle_of_its_work_leaves_nothing(
 async def test_looking_leaves_nothing(workers: Workers) -> None:
     await workers.worker().claims.look()
     assert await workers.volumes() == []
+
+
+async def test_a_claim_that_is_given_back_while_the_engine_lists_it_is_nobodys_and_not_removed_twice(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = workers.worker()
+    claim = await take(worker)
+    listed, made = volumes.list_by_labels, volumes.create
+    created: list[str] = []
+
+    async def slow_list(engine: Engine, labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        found = await listed(engine, labels)
+        worker.claims.release(claim)
+        await worker.settled()
+        return found
+
+    async def create(engine: Engine, name: str, labels: Mapping[str, str]) -> dict[str, str]:
+        created.append(name)
+        return await made(engine, name, labels)
+
+    monkeypatch.setattr(volumes, "list_by_labels", slow_list)
+    monkeypatch.setattr(volumes, "create", create)
+    assert (await worker.claims.look()).claims == []
+    # Each removal of a void claim begins with a claim on that.
+    assert created == []
 
 
 async def test_a_living_workers_claim_lasts(workers: Workers, short_presence: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Coroutine, Mapping
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,9 @@ from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.identity import CLAIM_ROLE, INSTANCE, KIND, NAMESPACE, ROLE, TOKEN, WORKER_ID
 
 logger = logging.getLogger(__name__)
+
+_REMEMBERED = 256
+"""Claims that were given back last: more than one process gives back while the Engine lists its volumes."""
 
 
 class Holdings:
@@ -36,6 +40,7 @@ class Holdings:
         self._held: dict[str, tuple[Claim, OnLoss | None]] = {}
         self._releasing: dict[str, asyncio.Task[None]] = {}
         self._unreleased: dict[str, Claim] = {}
+        self._removed: deque[str] = deque(maxlen=_REMEMBERED)
         self._closed = False
 
     async def try_take(
@@ -102,15 +107,16 @@ class Holdings:
         return claim.instance == self._presence.instance
 
     def is_given_back(self, claim: Claim) -> bool:
-        """Whether a claim of this process's is being removed right now."""
-        return self.is_own(claim) and not self.has(claim) and claim.name in self._releasing
+        """Whether a claim of this process's is being removed, or was since it was listed."""
+        removed = claim.name in self._releasing or claim.token in self._removed
+        return self.is_own(claim) and not self.has(claim) and removed
 
     def is_void(self, claim: Claim) -> bool:
         """Whether nobody holds a claim any more."""
         if not self.is_own(claim):
             return self._census.is_dead(claim.instance)
-        # The Engine was away when it was given back.
-        return not (self.has(claim) or claim.token in self._wanted or claim.name in self._releasing)
+        # An own claim that is neither: the Engine was away when it was given back.
+        return not (self.has(claim) or claim.token in self._wanted or self.is_given_back(claim))
 
     def release(self, claim: Claim) -> None:
         """Give a claim back, in the background; if the Engine is away, see :meth:`release_rest`."""
@@ -202,6 +208,7 @@ class Holdings:
             # Two removals of one void claim do no harm: each looks at the token.
             if self._presence.is_sure or claim.kind == Kind.VOID:
                 await volumes.remove(self._engine, claim.name)
+                self._removed.append(claim.token)
             else:
                 await self.remove_void(claim)
         except ENGINE_TROUBLE as error:
