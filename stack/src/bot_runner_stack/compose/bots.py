@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot_runner_stack.commands import run_command
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.identity import BOT_ID, NAMESPACE
 
 _QUESTION_SECONDS = 30
 _FORMAT = "{{.Name}} {{.Id}} {{.State.StartedAt}}"
@@ -22,7 +22,8 @@ class BotContainer:
 
 async def bots_of(namespace: str) -> list[BotContainer]:
     """The containers of a runner's bots that run, ordered by name. Raises StackError."""
-    filters = ("--filter", f"label={NAMESPACE}={namespace}")
+    # Only a bot has an id: the worker's own containers, which come and go, do not.
+    filters = ("--filter", f"label={NAMESPACE}={namespace}", "--filter", f"label={BOT_ID}")
     ids = (await _docker("ps", "--quiet", *filters)).split()
     if not ids:
         return []
