@@ -40,8 +40,11 @@ logger = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 512 * 1024
 
-STARTS_AT_ONCE = 8
+STARTS_AT_ONCE = 16
 """Containers that are made and started at the same time; more only makes each of them take longer."""
+
+STARTS_OF_ONE_TENANT = 4
+"""Of those, one tenant's: whoever comes after a tenant with many bots finds a place that is free."""
 
 
 class DockerRuntime:
@@ -58,7 +61,7 @@ class DockerRuntime:
         self._settings = settings
         self._networks = BotNetworks(engine, settings, ahead)
         self._bursts = StartBursts(engine, settings)
-        self._starts = FairQueue(STARTS_AT_ONCE)
+        self._starts = FairQueue(STARTS_AT_ONCE, most_of_one=STARTS_OF_ONE_TENANT)
         self._unwritten = UnwrittenVerdicts(engine)
         self._surveyor = Surveyor(engine, settings.runner_namespace, self._unwritten.read)
         self._repairs = Repairs(engine, settings.runner_namespace, self._networks, self._surveyor)
