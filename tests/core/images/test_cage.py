@@ -34,9 +34,10 @@ async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
 
 
 async def runs(builder: Builder, command: str) -> bool:
-    """Whether the step with this command has its container."""
+    """Whether the step with this command has its container, and the Engine describes it."""
     begun = any(command in message for message, _ in builder.said)
-    return begun and bool(await builder.containers())
+    listed = await builder.containers() if begun else []
+    return any([await containers.inspect(builder.runner.engine, each) for each in listed])
 
 
 async def builder_with(make_runner: MakeRunner, **settings: object) -> Builder:
@@ -155,6 +156,20 @@ async def test_a_cancelled_build_ends_within_two_seconds_and_leaves_nothing(buil
             await task
     assert await builder.containers() == []
     assert await builder.runner.leftovers() == []
+
+
+async def test_a_step_that_is_listed_but_not_described_yet_is_waited_for(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_early(*_: object, **__: object) -> None:
+        return None
+
+    task = asyncio.create_task(builder.build(FROM + "RUN sleep 1000\n"))
+    await eventually(lambda: runs(builder, "sleep 1000"))
+    monkeypatch.setattr(containers, "inspect", too_early)
+    task.cancel()
+    await asyncio.wait([task])
+    assert await builder.containers() == []
 
 
 async def test_what_a_step_prints_about_others_is_not_believed(builder: Builder) -> None:

@@ -160,6 +160,9 @@ async def remove(engine: Engine, container: str) -> None:
 async def inspect(engine: Engine, container: str, *, size: bool = False) -> dict[str, Any] | None:
     """The Engine's description of a container, or ``None``.
 
+    The Engine lists a container some milliseconds before it describes it (seen on 20.10, under load):
+    ``None`` for one that was just listed does not mean that it is gone.
+
     Args:
         engine: The Engine.
         container: Name or id.

@@ -189,7 +189,8 @@ class BuildCage:
         for row in await containers.list_by_labels(self._engine, mine):
             found = await containers.inspect(self._engine, row["Id"])
             if found is None:
-                continue
+                # It is being created or removed, and says nothing of itself: it may be this build's.
+                return True
             limits = found["HostConfig"].get("Ulimits") or []
             if any(limit["Name"] == "fsize" and limit["Hard"] == mark for limit in limits):
                 self._half_built[found["Image"].removeprefix("sha256:")[:12]] = None
