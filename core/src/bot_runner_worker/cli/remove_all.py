@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
+from bot_runner_worker.engine import EngineError
 from bot_runner_worker.errors import BotRunnerError
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
@@ -25,6 +26,9 @@ def remove_all(
         typer.confirm(f"Remove all bots of the namespace {settings.runner_namespace}?", abort=True)
     try:
         count = asyncio.run(_remove(settings, keep_images))
+    except EngineError as error:
+        print(f"bot-runner-worker: the Docker Engine refused a call: {error.message}", file=sys.stderr)
+        raise typer.Exit(1) from None
     except BotRunnerError as error:
         print(f"bot-runner-worker: {error.message} {error.hint}", file=sys.stderr)
         raise typer.Exit(1) from None

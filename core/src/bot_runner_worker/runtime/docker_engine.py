@@ -8,15 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from bot_runner_worker.completion import to_its_end
-from bot_runner_worker.engine import Engine, EngineError, containers, images, logs, networks, volumes
+from bot_runner_worker.engine import Engine, EngineError, containers, logs
 from bot_runner_worker.engine.events import ContainerEvent, container_events, current_run
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
 from bot_runner_worker.fair_queue import FairQueue
 from bot_runner_worker.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
-from bot_runner_worker.images.reference import OWN_REPOSITORY
 from bot_runner_worker.networks.ahead import NetworksAhead
 from bot_runner_worker.networks.bots import BotNetworks
 from bot_runner_worker.runtime.bursts import StartBursts
+from bot_runner_worker.runtime.clearance import Clearance
 from bot_runner_worker.runtime.container_config import (
     NEXT,
     PREVIOUS,
@@ -325,31 +325,9 @@ class DockerRuntime:
         return await self._sweeper.sweep(at_work)
 
     async def remove_all(self, *, keep_images: bool = False) -> int:
-        mine: dict[str, Any] = {NAMESPACE: self._settings.runner_namespace}
-        found = await containers.list_by_labels(self._engine, mine)
-        for row in found:
-            await containers.remove(self._engine, row["Id"])
-        for network in await networks.list_by_labels(self._engine, mine):
-            await networks.remove(self._engine, network["Id"])
-        for volume in await volumes.list_by_labels(self._engine, mine):
-            await volumes.remove(self._engine, volume)
-        if not keep_images:
-            await self._remove_images(mine)
-        return sum(row["Labels"].get(ROLE) == "bot" for row in found)
-
-    async def _remove_images(self, mine: dict[str, str]) -> None:
-        # Those that were pulled carry no label of ours, but a tag.
-        repository = f"{OWN_REPOSITORY}{self._settings.runner_namespace}"
-        for image in await images.list_by_repository(self._engine, repository):
-            own = [tag for tag in image["RepoTags"] if tag.startswith(f"{repository}:")]
-            if own == image["RepoTags"]:
-                await images.remove(self._engine, image["Id"], all_tags=True)
-            else:
-                # The operator has a name for it, too.
-                for tag in own:
-                    await images.remove(self._engine, tag)
-        for image in await images.list_by_labels(self._engine, mine):
-            await images.remove(self._engine, image["Id"], all_tags=True)
+        return await Clearance(self._engine, self._settings.runner_namespace).remove_all(
+            keep_images=keep_images
+        )
 
 
 def _start_failed(error: EngineError) -> BotRunnerError:

@@ -172,5 +172,9 @@ class BotRuntime(Protocol):
         ...
 
     async def remove_all(self, *, keep_images: bool = False) -> int:
-        """Remove each bot and everything else of this namespace; returns how many bots there were."""
+        """Remove each bot and everything else of this namespace; returns how many bots there were.
+
+        Raises:
+            Unavailable: ``ENGINE_FAILED`` if something stays in use.
+        """
         ...
