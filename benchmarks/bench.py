@@ -18,6 +18,7 @@ from benchmarks.measuring import Sample, Tell, in_turn
 from benchmarks.report.table import row_line
 from benchmarks.results import Curve, Results, Row
 from benchmarks.running import BenchRunner, in_background, new_code
+from bot_runner_worker.images.packages.commands import UV_VERSION
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 
@@ -66,6 +67,7 @@ class Bench:
         self._base_image = base_image
         self._ready: str | None = None
         self._plain: str | None = None
+        self._tools: str | None = None
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -179,6 +181,15 @@ class Bench:
             await self.by_hand(lambda: self.docker.build(tag, files))
             self._plain = tag
         return self._plain
+
+    async def tools_image(self) -> str:
+        """The base image and uv, in the runner's version, made once a run."""
+        if self._tools is None:
+            tag = f"{leftovers.REPOSITORY}/tools:{self.run}"
+            dockerfile = f"FROM {self.base}\nRUN pip install --no-cache-dir uv=={UV_VERSION}\n"
+            await self.by_hand(lambda: self.docker.build(tag, {"Dockerfile": dockerfile}))
+            self._tools = tag
+        return self._tools
 
     async def floor(self) -> Sample:
         """The floor: create and start of the image that is ready, on a bridge that is there."""
