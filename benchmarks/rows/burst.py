@@ -96,6 +96,8 @@ async def measure(bench: Bench) -> None:
             f"{AT_ONCE} starts at once: the slowest of any round",
             max(slowest),
             LONGEST_START,
+            f"docker run x {AT_ONCE}, of which each takes nearly as long as all: "
+            f"median {median(taken['docker run']):.2f} s, slowest {max(taken['docker run']):.2f} s",
             unit="s",
         )
     )
