@@ -55,14 +55,14 @@ async def measure(bench: Bench) -> None:
         "runner does besides,"
     )
     bound = f"{by_api} is at {median(taken['least']) / median(taken['floor']):.2f} x"
-    known = f"{one}; network there"
-    bench.add(ratio("start.known", known, floor, taken["shared network"], taken["floor"], 1.25, bound))
-    own = f"{one}; own network included"
-    bench.add(ratio("start.own-network", own, floor, taken["own network"], taken["floor"], 1.35, bound))
+    there = f"{one}; network there"
+    bench.add(ratio("start.known", there, floor, taken["shared network"], taken["floor"], 1.25, bound))
+    included = f"{one}; own network included"
+    bench.add(ratio("start.own-network", included, floor, taken["own network"], taken["floor"], 1.35, bound))
     bench.add(
         speed_up(
             "start.documented",
-            own,
+            included,
             "documented build (cached) + run",
             taken["own network"],
             taken["documented"],
