@@ -9,6 +9,7 @@ from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.images.building import FROM, Builder
 
 from bot_runner_worker.engine import containers
+from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.identity import NAMESPACE
 
 pytestmark = pytest.mark.engine
@@ -240,3 +241,14 @@ async def test_other_images_survive_a_failed_build(builder: Builder) -> None:
     while lineage[-1]:
         lineage.append(left.pop(lineage[-1], ""))
     assert left == {}, "only what the first image is made of may be left"
+
+
+async def test_what_several_workers_remove_at_once_is_gone_for_all_of_them(builder: Builder) -> None:
+    """Workers whose builds of the same content were given up remove the same half-built images."""
+    engine = builder.runner.engine
+    for number in range(5):
+        await builder.build(FROM + "".join(f'LABEL round{number}="{each}"\n' for each in range(6)))
+        built = await parents(builder)
+        removals = [engine_images.remove(engine, image, all_tags=True) for image in built for _ in range(3)]
+        await asyncio.gather(*removals)
+        assert set(await parents(builder)) & set(built) == set()

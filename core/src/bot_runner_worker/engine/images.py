@@ -128,7 +128,7 @@ async def remove(engine: Engine, reference: str, *, all_tags: bool = False) -> N
     try:
         await engine.json("DELETE", path, params={"force": all_tags})
     except EngineError as error:
-        if not (error.not_found or error.conflict):
+        if not (error.conflict or _is_gone(error)):
             raise
 
 
@@ -146,6 +146,11 @@ async def untag(engine: Engine, reference: str) -> bool:
     except EngineError as error:
         if error.conflict:
             return False
-        if not error.not_found:
+        if not _is_gone(error):
             raise
     return True
+
+
+def _is_gone(error: EngineError) -> bool:
+    # The second: another call removes it at this moment (500; seen on 20.10).
+    return error.not_found or "unrecognized image ID" in error.message

@@ -186,16 +186,18 @@ class BuildCage:
         if mark is None:
             return False
         mine = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
+        silent = False
         for row in await containers.list_by_labels(self._engine, mine):
             found = await containers.inspect(self._engine, row["Id"])
             if found is None:
                 # It is being created or removed, and says nothing of itself: it may be this build's.
-                return True
+                silent = True
+                continue
             limits = found["HostConfig"].get("Ulimits") or []
             if any(limit["Name"] == "fsize" and limit["Hard"] == mark for limit in limits):
                 self._half_built[found["Image"].removeprefix("sha256:")[:12]] = None
                 return True
-        return False
+        return silent
 
     async def _remove_half_built(self, short_id: str) -> None:
         image = await engine_images.inspect(self._engine, short_id)
