@@ -15,11 +15,9 @@ WHEELS_ONLY = ("--only-binary", ":all:", "--link-mode", "copy", "--cache-dir", C
 REFRESHED = (*WHEELS_ONLY, "--refresh")
 WITH_BUILDS = ("--no-cache",)
 
-PYPI = "https://pypi.org/simple"
-
 _CACHE_CONTROL = '{ api = "max-age=600", files = "max-age=365000000, immutable" }'
-"""How long uv relies on what it has of an index, in seconds (RFC 9111): what PyPI's own answers say. Mirrors
-and private indexes often say nothing, and would be asked anew for each page of each package."""
+"""How long uv relies on what it has of an operator's index, in seconds (RFC 9111): what PyPI says of itself.
+Mirrors and private indexes often say nothing, and would be asked anew for each page of each package."""
 
 _CONFIG_FILE = "/dev/shm/uv.toml"  # noqa: S108 (in memory: no part of the image)
 
@@ -35,20 +33,26 @@ def install(
         requirements: Checked ones (PEP 508), from the index only.
         how: :data:`WHEELS_ONLY`, :data:`REFRESHED` or :data:`WITH_BUILDS`.
         environment: Proxies. As arguments, since variables of the container would stay in the image.
-        index: Address of the package index, or ``None`` for the base image's own, otherwise PyPI.
+        index: Address of the operator's package index, which the base image's variables name as well; or
+            ``None`` for what those say, otherwise PyPI.
     """
-    config = f"[[index]]\nurl = {json.dumps(index or PYPI)}\ndefault = true\n"
-    if how == WHEELS_ONLY:
-        # Not with --refresh, over which it would win.
-        config += f"cache-control = {_CACHE_CONTROL}\n"
+
+    def uv(*config: str) -> tuple[str, ...]:
+        return (
+            *(f"{name}={value}" for name, value in environment.items()),
+            # No bytecode: uv's compiler starts the interpreter with the packages' .pth files.
+            *(_UV, "pip", "install", "--system", "--break-system-packages", "--no-compile-bytecode"),
+            *(*config, "--no-progress", "--system-certs", *how, "--", *requirements),
+        )
+
+    # A file would win over --refresh, too.
+    if index is None or how != WHEELS_ONLY:
+        return ("env", *uv("--no-config"))
+    config = f"[[index]]\nurl = {json.dumps(index)}\ndefault = true\ncache-control = {_CACHE_CONTROL}\n"
     return (
         *("sh", "-ec", f'printf %s "$1" > {_CONFIG_FILE}; shift; exec env "$@"', "install", config),
-        # A variable would win over the file, and says nothing of what may be relied on.
-        *(("-u", "UV_DEFAULT_INDEX") if index else ()),
-        *(f"{name}={value}" for name, value in environment.items()),
-        # No bytecode: uv's compiler starts the interpreter with the packages' .pth files.
-        *(_UV, "pip", "install", "--system", "--break-system-packages", "--no-compile-bytecode"),
-        *("--config-file", _CONFIG_FILE, "--no-progress", "--system-certs", *how, "--", *requirements),
+        # The base image's variable would win over the file, and says nothing of what may be relied on.
+        *("-u", "UV_DEFAULT_INDEX", *uv("--config-file", _CONFIG_FILE)),
     )
 
 
