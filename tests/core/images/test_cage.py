@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
@@ -10,6 +11,7 @@ from tests.core.images.building import FROM, Builder
 
 from bot_runner_worker.engine import containers
 from bot_runner_worker.engine import images as engine_images
+from bot_runner_worker.errors import Rejected
 from bot_runner_worker.identity import NAMESPACE
 
 pytestmark = pytest.mark.engine
@@ -27,10 +29,10 @@ async def builder(runner: RunnerUnderTest) -> Builder:
 
 
 async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
-    for _ in range(400):
+    for _ in range(2000):
         if await condition():
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
     raise TimeoutError
 
 
@@ -39,6 +41,11 @@ async def runs(builder: Builder, command: str) -> bool:
     begun = any(command in message for message, _ in builder.said)
     listed = await builder.containers() if begun else []
     return any([await containers.inspect(builder.runner.engine, each) for each in listed])
+
+
+async def says(builder: Builder, words: str) -> bool:
+    """Whether the builder has come to this step."""
+    return any(message.startswith(words) for message, _ in builder.said)
 
 
 async def builder_with(make_runner: MakeRunner, **settings: object) -> Builder:
@@ -105,6 +112,17 @@ async def test_the_image_as_a_whole_is_limited(make_runner: MakeRunner) -> None:
     assert error.code == "IMAGE_TOO_LARGE"
 
 
+async def test_an_image_that_is_there_is_held_against_the_limits_again(make_runner: MakeRunner) -> None:
+    """A start that is cancelled between its build and the look at the result leaves an image unseen."""
+    lenient = await builder_with(make_runner)
+    dockerfile = run_python("open('/f', 'wb').write(bytes(90_000_000))")
+    await lenient.build(dockerfile)
+    namespace = lenient.runner.settings.runner_namespace
+    strict = await builder_with(make_runner, max_image_size="150m", runner_namespace=namespace)
+    with pytest.raises(Rejected, match="larger than"):
+        await strict.build(dockerfile)
+
+
 async def test_nothing_is_built_on_a_full_disk(make_runner: MakeRunner) -> None:
     builder = await builder_with(make_runner, min_free_disk=1 << 60)
     assert (await builder.failure(FROM + "RUN true\n")).code == "ENGINE_DISK_FULL"
@@ -159,11 +177,38 @@ async def test_a_cancelled_build_ends_within_two_seconds_and_leaves_nothing(buil
     assert await builder.runner.leftovers() == []
 
 
+STEPS = 6
+
+
+@pytest.mark.parametrize("step", range(STEPS + 1))
+async def test_whatever_step_a_build_is_cancelled_at_nothing_is_left(builder: Builder, step: int) -> None:
+    """The Engine ends a step that it is at, and makes an image of it, even if nobody listens any more."""
+    dockerfile = FROM + "ENV a=b\nCOPY big /big\nRUN echo one > /one\nENV c=d\nCOPY big /other\n"
+    files = {"big": bytes(20_000_000)}
+    task = asyncio.create_task(builder.build(dockerfile + "RUN sleep 1000\n", files))
+    await (eventually(lambda: says(builder, f"step {step} ")) if step else asyncio.sleep(0.05))
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert await builder.containers() == []
+    assert await builder.runner.leftovers() == []
+
+
+async def test_a_build_that_comes_to_its_end_in_spite_of_a_limit_leaves_nothing(
+    make_runner: MakeRunner,
+) -> None:
+    builder = await builder_with(make_runner, build_output_limit="1m")
+    error = await builder.failure(run_python("print('x' * 2_000_000)"))
+    assert error.details["limit"] == "output"
+
+
 async def test_a_step_that_is_listed_but_not_described_yet_is_waited_for(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def too_early(*_: object, **__: object) -> None:
-        return None
+    real, looks = containers.inspect, iter(range(10))
+
+    async def too_early(*arguments: Any, **options: Any) -> dict[str, Any] | None:
+        return None if next(looks, None) is not None else await real(*arguments, **options)
 
     task = asyncio.create_task(builder.build(FROM + "RUN sleep 1000\n"))
     await eventually(lambda: runs(builder, "sleep 1000"))
@@ -171,6 +216,7 @@ async def test_a_step_that_is_listed_but_not_described_yet_is_waited_for(
     task.cancel()
     await asyncio.wait([task])
     assert await builder.containers() == []
+    assert await builder.runner.leftovers() == []
 
 
 async def test_what_a_step_prints_about_others_is_not_believed(builder: Builder) -> None:

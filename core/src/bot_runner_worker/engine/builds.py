@@ -1,5 +1,6 @@
 """Builds with the classic builder, the one that keeps to limits."""
 
+import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -69,6 +70,12 @@ class BuildTrace:
     on_container: Callable[[str], Awaitable[None]]
     container: str = ""
     images: deque[str] = field(default_factory=lambda: deque(maxlen=200))
+    begun: bool = False
+    """Whether the Engine has all of the build context: it reads it to the end before the first step."""
+    too_long: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the build has printed more than it may. It goes on until somebody ends it."""
+    given_up: bool = False
+    """Set by the caller: what the build makes is still noted, what it says is no longer told."""
 
     async def note(self, text: str) -> None:
         """Read one piece of the build's output."""
@@ -94,7 +101,8 @@ async def build(
     """Build an image.
 
     Containers of its steps are removed whether it succeeds or not; the images of its steps are kept by the
-    Engine. Leaving the call ends the build within a second.
+    Engine. Leaving the call ends the build, but not the step that it is at: nobody hears of the image that
+    comes of it.
 
     Args:
         engine: The Engine.
@@ -108,7 +116,7 @@ async def build(
         progress: Told of each step.
 
     Raises:
-        BuildError: If the build fails.
+        BuildError: If the build fails; :class:`EndlessOutput` if it printed too much, however it ended.
         EngineError: If the Engine does not take it.
     """
     params = {
@@ -127,18 +135,30 @@ async def build(
     }
     log = BuildLog()
     lines = engine.stream_json(
-        "POST", "build", params=params, data=tar, headers={"Content-Type": "application/x-tar"}
+        "POST", "build", params=params, data=_noted(tar, trace), headers={"Content-Type": "application/x-tar"}
     )
+    error = None
     async with aclosing(lines):
         async for line in lines:
-            if "error" in line:
-                raise BuildError(str(line["error"]), log.lines())
+            error = line.get("error", error)
             text = str(line.get("stream", ""))
             await trace.note(text)
+            if trace.given_up or trace.too_long.is_set():
+                continue
             if step := log.add(text):
                 await progress(*step)
             if log.size > limits.output:
-                raise EndlessOutput(f"more than {limits.output} bytes", log.lines())
+                trace.too_long.set()
+    if trace.too_long.is_set():
+        raise EndlessOutput(f"more than {limits.output} bytes", log.lines())
+    if error is not None:
+        raise BuildError(str(error), log.lines())
+
+
+async def _noted(tar: AsyncIterator[bytes], trace: BuildTrace) -> AsyncIterator[bytes]:
+    async for chunk in tar:
+        yield chunk
+    trace.begun = True
 
 
 def _ulimit(name: str, value: int) -> dict[str, Any]:

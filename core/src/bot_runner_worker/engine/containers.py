@@ -101,6 +101,15 @@ async def stop(engine: Engine, container: str, grace_seconds: int) -> None:
             raise
 
 
+async def kill(engine: Engine, container: str) -> None:
+    """End a container's processes at once. One that does not run, or is gone, is fine."""
+    try:
+        await engine.json("POST", f"containers/{container}/kill")
+    except EngineError as error:
+        if not (error.not_found or error.conflict):
+            raise
+
+
 async def set_policy(
     engine: Engine, container: str, *, restart: Mapping[str, Any] | None = None, cpu_shares: int
 ) -> None:

@@ -2,17 +2,17 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Never
+from contextlib import suppress
+from typing import Never
 
-from bot_runner_worker.engine import Engine, EngineError, builds, containers
+from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, builds
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.images import Progress
-from bot_runner_worker.errors import Code, Rejected, Unavailable
-from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
-from bot_runner_worker.images import build_errors
+from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.identity import NAMESPACE
 from bot_runner_worker.images.disk import EngineDisk
+from bot_runner_worker.images.steps import BuildSteps
 from bot_runner_worker.images.watching import watched
 from bot_runner_worker.networks.builds import BuildNetwork
 from bot_runner_worker.quantities import format_size
@@ -21,12 +21,8 @@ from bot_runner_worker.settings import Settings
 logger = logging.getLogger(__name__)
 
 _DISK_INTERVAL = 1.0
-_REMOVAL_SECONDS = 15.0
-_UPDATE_ATTEMPTS = 5
-_MARKS = 64 * 1024
-
-_ABSENCES = 3
-"""Looks in a row without a step before a build that was given up is over: the Engine may begin another."""
+_END_INTERVAL = 0.1
+_END_SECONDS = 20.0
 
 
 class BuildCage:
@@ -68,7 +64,7 @@ class BuildCage:
             progress: Told of each step.
 
         Raises:
-            BuildError: If the build fails by itself.
+            BuildError: If the build fails by itself; :class:`EndlessOutput` if it was ended for its output.
             EngineError: If the Engine does not take it.
             TimeoutError: After ``BUILD_TIMEOUT_SECONDS``.
             Rejected: ``BUILD_LIMIT_EXCEEDED``.
@@ -77,71 +73,50 @@ class BuildCage:
         settings = self._settings
         await self._disk.check()
         network = await self._network.ensure()
-        trace = builds.BuildTrace(self._limit_processes)
-        # Containers of a build's steps can be given no label of their own, or nothing would be cached. A
-        # limit that is a little different for each build tells them apart.
-        file_size = settings.max_image_size - secrets.randbelow(_MARKS)
-        work = builds.build(
-            self._engine,
-            tag=tag,
-            tar=tar,
-            dockerfile=dockerfile,
-            network=network,
-            arguments=arguments,
-            limits=builds.BuildLimits(
-                memory=settings.build_memory_limit,
-                cpu=settings.build_cpu_limit,
-                file_size=file_size,
-                output=settings.build_output_limit,
-            ),
-            trace=trace,
-            progress=progress,
+        steps = BuildSteps(self._engine, settings)
+        trace = builds.BuildTrace(steps.limit_processes)
+        building = asyncio.create_task(
+            builds.build(
+                self._engine,
+                tag=tag,
+                tar=tar,
+                dockerfile=dockerfile,
+                network=network,
+                arguments=arguments,
+                limits=builds.BuildLimits(
+                    memory=settings.build_memory_limit,
+                    cpu=settings.build_cpu_limit,
+                    file_size=steps.file_size,
+                    output=settings.build_output_limit,
+                ),
+                trace=trace,
+                progress=progress,
+            )
         )
         self._running += 1
-        succeeded = False
         try:
             async with asyncio.timeout(settings.build_timeout_seconds):
-                await watched(work, self._watch(trace))
-            succeeded = True
-        except builds.EndlessOutput as error:
-            self._half_built |= dict.fromkeys(trace.images)
-            raise build_errors.output_exceeded(settings, error.log) from error
+                await watched(_end_of(building), self._watch(steps, trace))
         except BaseException:
-            self._half_built |= dict.fromkeys(trace.images)
+            await asyncio.shield(self._give_up(building, steps, trace, tag))
             raise
         finally:
             self._running -= 1
-            await asyncio.shield(self._tidy(trace, None if succeeded else file_size))
+            await asyncio.shield(self._remove_half_built())
 
-    async def _limit_processes(self, container: str) -> None:
-        for attempt in range(_UPDATE_ATTEMPTS):
-            found = await self._step(container)
-            if found is None or found["State"]["Status"] == "exited":
-                return
-            try:
-                await containers.set_process_limit(self._engine, container, self._settings.build_pids_limit)
-            except EngineError:
-                # A step that is ending at this moment refuses in many words, and is gone a moment later.
-                if attempt + 1 == _UPDATE_ATTEMPTS:
-                    raise
-                await asyncio.sleep(0.1)
-            else:
-                return
-
-    async def _step(self, container: str, *, size: bool = False) -> dict[str, Any] | None:
-        """The container of a step, while it is there: what a RUN prints may name any other container."""
-        found = await containers.inspect(self._engine, container, size=size) if container else None
-        if found is None or found["HostConfig"]["NetworkMode"] != self._network.name:
-            return None
-        return found
-
-    async def _watch(self, trace: builds.BuildTrace) -> Never:
+    async def _watch(self, steps: BuildSteps, trace: builds.BuildTrace) -> Never:
         limit = self._settings.max_image_size
         while True:
-            await asyncio.sleep(_DISK_INTERVAL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DISK_INTERVAL):
+                    await trace.too_long.wait()
+            if trace.too_long.is_set():
+                # The builder fails with what it had printed until then.
+                await steps.kill()
+                await asyncio.sleep(_END_INTERVAL)
+                continue
             await self._disk.check()
-            found = await self._step(trace.container, size=True)
-            if found is not None and found.get("SizeRw", 0) > limit:
+            if await steps.written(trace.container) > limit:
                 raise Rejected(
                     Code.BUILD_LIMIT_EXCEEDED,
                     f"A step of the build wrote more than {format_size(limit)} and was ended.",
@@ -149,59 +124,55 @@ class BuildCage:
                     details={"limit": "disk", "limit_bytes": limit},
                 )
 
-    async def _tidy(self, trace: builds.BuildTrace, mark: int | None) -> None:
-        """Wait for the last step's container to be gone, and remove the images of builds that failed."""
+    async def _give_up(
+        self, building: asyncio.Task[None], steps: BuildSteps, trace: builds.BuildTrace, tag: str
+    ) -> None:
+        """End a build, and note what it has made."""
+        trace.given_up = True
         try:
-            # The Engine may not have told yet of the last container of a build that was given up.
-            await self._see_removed(trace, mark)
-            # Another build may be standing on one of these images at this moment.
-            if self._running == 0:
-                found, self._half_built = list(self._half_built), {}
-                for image in reversed(found):
-                    await self._remove_half_built(image)
-        except (EngineError, Unavailable) as error:
+            # Before that nothing is made.
+            if trace.begun:
+                await _end(building, steps)
+        except ENGINE_TROUBLE as error:
+            logger.warning("a step of a build could not be ended: %s", error)
+        building.cancel()
+        await asyncio.wait([building])
+        self._half_built |= dict.fromkeys(trace.images)
+        try:
+            # It may have come to its end after all. By now the tag may be another worker's.
+            result = await engine_images.inspect(self._engine, tag)
+            if result is not None and trace.images and result.id.startswith(f"sha256:{trace.images[-1]}"):
+                await engine_images.remove(self._engine, tag)
+        except ENGINE_TROUBLE as error:
+            logger.warning("the result of a build that was given up could not be removed: %s", error)
+
+    async def _remove_half_built(self) -> None:
+        """Remove the images of builds that failed, if no other build may be standing on one of them."""
+        if self._running:
+            return
+        found, self._half_built = list(self._half_built), {}
+        namespace = self._settings.runner_namespace
+        try:
+            for short_id in reversed(found):
+                image = await engine_images.inspect(self._engine, short_id)
+                if image is not None and not image.tags and image.labels.get(NAMESPACE) == namespace:
+                    await engine_images.remove(self._engine, image.id)
+        except ENGINE_TROUBLE as error:
             logger.warning("a build could not be tidied up, the sweep will do it: %s", error)
 
-    async def _see_removed(self, trace: builds.BuildTrace, mark: int | None) -> None:
-        deadline = asyncio.get_running_loop().time() + _REMOVAL_SECONDS
-        absences = 0
-        while True:
-            if await self._step(trace.container) is None and not await self._has_step(mark):
-                absences += 1
-                if mark is None or absences == _ABSENCES:
-                    return
-            elif asyncio.get_running_loop().time() > deadline:
-                if await self._step(trace.container) is not None:
-                    await containers.remove(self._engine, trace.container)
-                return
-            else:
-                absences = 0
-            await asyncio.sleep(0.05)
 
-    async def _has_step(self, mark: int | None) -> bool:
-        """Whether the build with this limit of files has a container, of which the Engine need not have told.
+async def _end_of(building: asyncio.Task[None]) -> None:
+    # Shielded: a build is not ended by no longer listening to it.
+    await asyncio.shield(building)
 
-        The image that it stands on is noted as half-built.
-        """
-        if mark is None:
-            return False
-        mine = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
-        silent = False
-        for row in await containers.list_by_labels(self._engine, mine):
-            found = await containers.inspect(self._engine, row["Id"])
-            if found is None:
-                # It is being created or removed, and says nothing of itself: it may be this build's.
-                silent = True
-                continue
-            limits = found["HostConfig"].get("Ulimits") or []
-            if any(limit["Name"] == "fsize" and limit["Hard"] == mark for limit in limits):
-                self._half_built[found["Image"].removeprefix("sha256:")[:12]] = None
-                return True
-        return silent
 
-    async def _remove_half_built(self, short_id: str) -> None:
-        image = await engine_images.inspect(self._engine, short_id)
-        namespace = self._settings.runner_namespace
-        if image is None or image.tags or image.labels.get(NAMESPACE) != namespace:
-            return
-        await engine_images.remove(self._engine, image.id)
+async def _end(building: asyncio.Task[None], steps: BuildSteps) -> None:
+    """Kill a build's steps until the builder has said its last word.
+
+    Closing the connection would end the build as well. But the step that it is at may still become an image
+    after that, of which nobody is told.
+    """
+    deadline = asyncio.get_running_loop().time() + _END_SECONDS
+    while not building.done() and asyncio.get_running_loop().time() < deadline:
+        await steps.kill()
+        await asyncio.wait([building], timeout=_END_INTERVAL)

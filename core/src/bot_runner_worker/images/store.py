@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError
 from bot_runner_worker.engine import images as engine_images
-from bot_runner_worker.engine.builds import BuildError
+from bot_runner_worker.engine.builds import BuildError, EndlessOutput
 from bot_runner_worker.engine.images import Progress
 from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
@@ -167,7 +167,8 @@ class ImageStore:
                 async with self._builds.turn(tenant), self.uses.kept(bases):
                     await self._build(reference, context, dockerfile, report)
                 image = await engine_images.inspect(self._engine, reference)
-                await self._check(context, image)
+            # Also one that was there: a start that was cancelled right after its build never looked.
+            await self._check(context, image)
         if image is None:
             raise _gone()
         self.uses.note(image)
@@ -211,6 +212,8 @@ def _told_to_the_author(settings: Settings) -> Iterator[None]:
     """Turn what ends a build into what the bot's author is told."""
     try:
         yield
+    except EndlessOutput as error:
+        raise build_errors.output_exceeded(settings, error.log) from error
     except BuildError as error:
         raise build_errors.failed(error) from error
     except TimeoutError as error:
