@@ -97,9 +97,18 @@ async def test_a_huge_file_is_refused_by_the_kernel(make_runner: MakeRunner) -> 
     assert "MAX_IMAGE_SIZE" in error.hint
 
 
-async def test_many_files_are_too_much_as_well(make_runner: MakeRunner) -> None:
+@pytest.mark.parametrize("words", ["", " ---> Running in 0123456789ab\n"])
+async def test_many_files_are_too_much_as_well(make_runner: MakeRunner, words: str) -> None:
+    """Whatever the step says, such as that another container is its own."""
     builder = await builder_with(make_runner, max_image_size="300m")
-    code = "import time\nfor n in range(99): open(f'/f{n}', 'wb').write(bytes(50_000_000)); time.sleep(.1)"
+    code = f"""
+import os, time
+os.write(1, {words.encode()!r})
+for number in range(40):
+    time.sleep(0.1)
+    open(f"/{{number}}", "wb").write(bytes(50_000_000))
+time.sleep(30)
+"""
     error = await builder.failure(run_python(code))
     assert error.code == "BUILD_LIMIT_EXCEEDED"
     assert error.details["limit"] == "disk"

@@ -62,13 +62,11 @@ class BuildTrace:
     """What a build has made so far, by its own words: a ``RUN`` can print the same, so look twice.
 
     Args:
-        container: Short id of the container of the current or last step.
+        on_container: Awaited with the short id of a step's container when it is created, before its start.
         images: Short ids of the images after each step, the last ones only.
-        on_container: Awaited when a container is created, before it is started.
     """
 
     on_container: Callable[[str], Awaitable[None]]
-    container: str = ""
     images: deque[str] = field(default_factory=lambda: deque(maxlen=200))
     begun: bool = False
     """Whether the Engine has all of the build context: it reads it to the end before the first step."""
@@ -80,8 +78,7 @@ class BuildTrace:
     async def note(self, text: str) -> None:
         """Read one piece of the build's output."""
         if match := _CONTAINER.fullmatch(text):
-            self.container = match[1]
-            await self.on_container(self.container)
+            await self.on_container(match[1])
         elif match := _IMAGE.fullmatch(text):
             self.images.append(match[1])
 

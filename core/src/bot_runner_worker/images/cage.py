@@ -116,7 +116,7 @@ class BuildCage:
                 await asyncio.sleep(_END_INTERVAL)
                 continue
             await self._disk.check()
-            if await steps.written(trace.container) > limit:
+            if await steps.written() > limit:
                 raise Rejected(
                     Code.BUILD_LIMIT_EXCEEDED,
                     f"A step of the build wrote more than {format_size(limit)} and was ended.",

@@ -52,29 +52,31 @@ class BuildSteps:
             else:
                 return
 
-    async def written(self, container: str) -> int:
-        """Bytes that a step has written.
-
-        Args:
-            container: Short id, by the builder's words.
-        """
-        found = await self._find(container, size=True)
-        return 0 if found is None else int(found.get("SizeRw", 0))
+    async def written(self) -> int:
+        """Bytes that the step that runs has written."""
+        sizes = [
+            await containers.inspect(self._engine, each["Id"], size=True) or {} for each in await self._all()
+        ]
+        return sum(int(each.get("SizeRw", 0)) for each in sizes)
 
     async def kill(self) -> None:
-        """End the step that runs, whatever the builder has told of it; the build fails by that.
+        """End the step that runs; the build fails by that.
 
         Its container is left to the builder: two that remove it at once do not wait for each other, and
         whoever comes second believes too early that it is gone.
         """
-        mine = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
-        for row in await containers.list_by_labels(self._engine, mine):
-            if await self._find(row["Id"]) is not None:
-                await containers.kill(self._engine, row["Id"])
+        for each in await self._all():
+            await containers.kill(self._engine, each["Id"])
 
-    async def _find(self, container: str, *, size: bool = False) -> dict[str, Any] | None:
+    async def _all(self) -> list[dict[str, Any]]:
+        """The containers of this build, whatever has been told of them."""
+        mine = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
+        listed = await containers.list_by_labels(self._engine, mine)
+        return [found for row in listed if (found := await self._find(row["Id"])) is not None]
+
+    async def _find(self, container: str) -> dict[str, Any] | None:
         """A container, if it is one of this build's: what a RUN prints may name any other."""
-        found = await containers.inspect(self._engine, container, size=size) if container else None
+        found = await containers.inspect(self._engine, container)
         limits = found["HostConfig"].get("Ulimits") or [] if found is not None else []
         if any(limit["Name"] == "fsize" and limit["Hard"] == self.file_size for limit in limits):
             return found
