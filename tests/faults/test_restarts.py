@@ -51,6 +51,7 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, nursery.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
         )
+        self._turn = asyncio.Lock()
 
     async def worker(self, name: str) -> "Worker":
         """A new process of the worker of this name."""
@@ -61,9 +62,12 @@ class Nursery:
         order = {"environment": environment, "log": str(log)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        self._process.stdin.flush()
-        return Worker(int(await asyncio.to_thread(self._process.stdout.readline)), log, offset)
+        # Of two that wait for an answer at once, one may get the other's or none: readline drops lines then.
+        async with self._turn:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+            answer = await asyncio.to_thread(self._process.stdout.readline)
+        return Worker(int(answer), log, offset)
 
     def close(self) -> None:
         """No more workers."""
