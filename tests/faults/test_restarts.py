@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Nursery:
             [sys.executable, nursery.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
         )
         self._turn = asyncio.Lock()
+        self._workers: list[Worker] = []
 
     async def worker(self, name: str) -> "Worker":
         """A new process of the worker of this name."""
@@ -67,10 +68,13 @@ class Nursery:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
             answer = await asyncio.to_thread(self._process.stdout.readline)
-        return Worker(int(answer), log, offset)
+        self._workers.append(Worker(int(answer), log, offset))
+        return self._workers[-1]
 
     def close(self) -> None:
-        """No more workers."""
+        """No more workers; those that a failed test has left are killed."""
+        for worker in self._workers:
+            worker.kill()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(10)
@@ -89,6 +93,7 @@ class Worker:
         self._pid = pid
         self._log = log
         self._offset = offset
+        self._ended = False
 
     async def registered(self) -> None:
         """Wait until the orchestrator knows it."""
@@ -108,6 +113,13 @@ class Worker:
             return not await asyncio.to_thread(os.path.exists, f"/proc/{self._pid}")
 
         await until(gone, seconds=60, complaint=lambda: self._log.read_text()[-2000:])
+        self._ended = True
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        if not self._ended:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
