@@ -67,7 +67,9 @@ class Client:
 
 
 async def sweep(stack: EmbeddedStack) -> None:
-    """Remove all that the stack's runner made."""
+    """Remove all that the stack's runner made, once its workers have ended: they would make some anew."""
+    for worker in stack.workers:
+        await worker.stop(grace_seconds=stack.options.stop_seconds)
     process = await asyncio.create_subprocess_exec(
         *(".venv/bin/bot-runner-worker", "remove-all", "--yes"),
         env=stack.worker_environment(),
