@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.images.building import FROM, Builder
 
-from bot_runner_worker.engine import containers
+from bot_runner_worker.engine import builds, containers
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.errors import Rejected
 from bot_runner_worker.identity import NAMESPACE
@@ -307,3 +307,19 @@ async def test_what_several_workers_remove_at_once_is_gone_for_all_of_them(build
         removals = [engine_images.remove(engine, image, all_tags=True) for image in built for _ in range(3)]
         await asyncio.gather(*removals)
         assert set(await parents(builder)) & set(built) == set()
+
+
+async def test_a_build_whose_step_another_worker_removed_is_done_again(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two steps nothing holds the image of the first. The fault is injected: the moment is short."""
+    real, faults = builds.build, iter(["No such image: sha256:0123456789abcdef"] * 2)
+
+    async def unlucky(*arguments: Any, **options: Any) -> None:
+        if (fault := next(faults, None)) is not None:
+            raise builds.BuildError(fault, [])
+        await real(*arguments, **options)
+
+    monkeypatch.setattr(builds, "build", unlucky)
+    assert (await builder.build(FROM + "ENV a=b\n")).id
+    assert next(faults, None) is None

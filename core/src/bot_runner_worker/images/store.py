@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 FORMAT = "2"
 """Part of each image's key: raise it when the way of building changes what comes out."""
 
+_BUILD_ATTEMPTS = 3
+
 
 class ImageStore:
     """Builds images, and finds them again by their content.
@@ -197,14 +199,21 @@ class ImageStore:
         self, reference: str, context: BuildContext, dockerfile: bytes, report: Progress
     ) -> None:
         with _told_to_the_author(self._settings):
-            await self._cage.build(
-                tag=reference,
-                tar=context.chunks(dockerfile),
-                dockerfile=context.dockerfile,
-                # Predefined build arguments: known without ARG, and kept out of the image's history.
-                arguments=self._settings.proxy_environment(),
-                progress=report,
-            )
+            for attempt in range(_BUILD_ATTEMPTS):
+                try:
+                    await self._cage.build(
+                        tag=reference,
+                        tar=context.chunks(dockerfile),
+                        dockerfile=context.dockerfile,
+                        # Predefined build arguments: known without ARG, and kept out of the image's history.
+                        arguments=self._settings.proxy_environment(),
+                        progress=report,
+                    )
+                except BuildError as error:
+                    if attempt + 1 == _BUILD_ATTEMPTS or not build_errors.lost_a_step(error):
+                        raise
+                else:
+                    return
 
 
 @contextmanager
