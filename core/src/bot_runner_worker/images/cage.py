@@ -21,8 +21,10 @@ from bot_runner_worker.settings import Settings
 logger = logging.getLogger(__name__)
 
 _DISK_INTERVAL = 1.0
-_END_INTERVAL = 0.1
-_END_SECONDS = 20.0
+_KILL_INTERVAL = 0.1
+
+_LAST_WORD_SECONDS = 20.0
+"""How long a build that was given up is listened to: a step that runs nothing cannot be killed."""
 
 
 class BuildCage:
@@ -96,7 +98,7 @@ class BuildCage:
         self._running += 1
         try:
             async with asyncio.timeout(settings.build_timeout_seconds):
-                await watched(_end_of(building), self._watch(steps, trace))
+                await watched(_outcome(building), self._watch(steps, trace))
         except BaseException:
             await asyncio.shield(self._give_up(building, steps, trace, tag))
             raise
@@ -113,7 +115,7 @@ class BuildCage:
             if trace.too_long.is_set():
                 # The builder fails with what it had printed until then.
                 await steps.kill()
-                await asyncio.sleep(_END_INTERVAL)
+                await asyncio.sleep(_KILL_INTERVAL)
                 continue
             await self._disk.check()
             if await steps.written() > limit:
@@ -132,7 +134,7 @@ class BuildCage:
         try:
             # Before that nothing is made.
             if trace.begun:
-                await _end(building, steps)
+                await _hear_out(building, steps)
         except ENGINE_TROUBLE as error:
             logger.warning("a step of a build could not be ended: %s", error)
         building.cancel()
@@ -161,18 +163,18 @@ class BuildCage:
             logger.warning("a build could not be tidied up, the sweep will do it: %s", error)
 
 
-async def _end_of(building: asyncio.Task[None]) -> None:
+async def _outcome(building: asyncio.Task[None]) -> None:
     # Shielded: a build is not ended by no longer listening to it.
     await asyncio.shield(building)
 
 
-async def _end(building: asyncio.Task[None], steps: BuildSteps) -> None:
+async def _hear_out(building: asyncio.Task[None], steps: BuildSteps) -> None:
     """Kill a build's steps until the builder has said its last word.
 
     Closing the connection would end the build as well. But the step that it is at may still become an image
     after that, of which nobody is told.
     """
-    deadline = asyncio.get_running_loop().time() + _END_SECONDS
+    deadline = asyncio.get_running_loop().time() + _LAST_WORD_SECONDS
     while not building.done() and asyncio.get_running_loop().time() < deadline:
         await steps.kill()
-        await asyncio.wait([building], timeout=_END_INTERVAL)
+        await asyncio.wait([building], timeout=_KILL_INTERVAL)
