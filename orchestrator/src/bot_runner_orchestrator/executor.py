@@ -2,6 +2,7 @@
 
 import asyncio
 from logging import getLogger
+from typing import Any
 
 from avtomatika.executor import JobExecutor
 
@@ -32,13 +33,27 @@ class PatientExecutor(JobExecutor):
             logger.warning("Redis is away; job %s is queued again: %s", job_id, error)
             await self._queue_again(job_id, message_id)
 
+    async def _handle_failure(self, job_state: dict[str, Any], error: Exception, duration_ms: int) -> None:
+        """Repeat a step that failed because the storage was away, from the job as it is stored.
+
+        Avtomatika would store what the failed step made of the job: one that is sealed, yet not over, is
+        never looked at again.
+        """
+        if not isinstance(error, REDIS_TROUBLE):
+            await super()._handle_failure(job_state, error, duration_ms)
+            return
+        logger.warning("Redis is away; job %s is queued again: %s", job_state["id"], error)
+        await asyncio.sleep(_PAUSE)
+        # Before the old entry leaves the queue: this process may end at any time.
+        await self.storage.enqueue_job(job_state["id"])
+
     async def _queue_again(self, job_id: str, message_id: str) -> None:
         while True:
-            await asyncio.sleep(_PAUSE)
             try:
                 await self.storage.enqueue_job(job_id)
                 # Or the storage would hand this entry out once more, to whoever is idle a minute later.
                 await self.storage.ack_job(message_id)
             except REDIS_TROUBLE:
+                await asyncio.sleep(_PAUSE)
                 continue
             return

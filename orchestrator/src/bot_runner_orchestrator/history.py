@@ -1,6 +1,7 @@
 """Avtomatika's history without secrets, and without blaming workers for their users' mistakes."""
 
 import asyncio
+import os
 import sqlite3
 from contextlib import closing, suppress
 from logging import getLogger
@@ -35,6 +36,9 @@ def ensure_writable(uri: str) -> None:
         return
     path = urlparse(uri).path
     try:
+        # SQLite would wait for the lock of a device, and then call it a locked database.
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise sqlite3.OperationalError("it is not a file")
         with closing(sqlite3.connect(path)) as database:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
