@@ -23,27 +23,29 @@ up: setup ## run the orchestrator and a worker in the foreground (Ctrl-C ends th
 
 .PHONY: stack
 stack: setup ## try compose.yaml: bring it up, deploy bots, restart each service, take it down
-	@scripts/compose.sh
+	@scripts/services.sh docker-compose
 	@$(stack) compose $(STACK_OPTIONS)
 
 .PHONY: test
-test: setup lint ## run the checks and all tests, as root (options for pytest: PYTEST_ADDOPTS)
-	@scripts/test.sh
+test: setup services ## run the checks and the usual tests on real parts: does everything work? (options for pytest: PYTEST_ADDOPTS)
+	@scripts/test.sh usual
 
-.PHONY: test-main
-test-main: setup lint ## the same without the fault suite, which needs root
-	@scripts/test.sh orchestrator main
+.PHONY: test-quick
+test-quick: environments ## run the checks and the tests that need no Docker Engine
+	@scripts/services.sh redis-server
+	@scripts/test.sh quick
 
-.PHONY: test-faults
-test-faults: setup ## kill, hang and fill everything that bots depend on, and see them survive (as root)
-	@scripts/test-faults.sh
+.PHONY: test-full
+test-full: setup services ## run all other tests: every fault, attack, image and documented command (as root)
+	@scripts/test.sh full
 
 .PHONY: test-engines
-test-engines: setup ## run the tests that touch the Engine on a newer one too (Docker 26.1)
+test-engines: setup services ## run the tests that touch the Engine on a newer one too (Docker 26.1, as root)
 	@scripts/test-engines.sh
 
-.PHONY: test-all
-test-all: test test-engines ## run all of the above, one after the other
+.PHONY: test-times
+test-times: ## record which test files take long, after a run: the next one begins with them
+	@scripts/test_times.py .state/test --record tests/durations.json
 
 .PHONY: bench
 bench: setup ## measure the speed against doing it by hand, on a quiet machine (options: BENCH_OPTIONS)
@@ -85,3 +87,7 @@ environments:
 engine:
 	@scripts/engine.sh
 	@scripts/base-image.sh
+
+.PHONY: services
+services:
+	@scripts/services.sh

@@ -10,6 +10,7 @@ check() { "$@" || status=1; }
 say "ruff: style and formatting"
 check .venv/bin/ruff check --quiet
 check .venv/bin/ruff format --check
+check .venv/bin/python scripts/lint_waits.py
 say "mypy: types"
 check .venv/bin/mypy core/src libraries/*/src plugins/*/src cli/src stack/src benchmarks docker scripts
 check .venv-orchestrator/bin/mypy --cache-dir .mypy_cache/orchestrator orchestrator/src

@@ -1,34 +1,88 @@
 #!/usr/bin/env bash
-# Runs the suites that are named, by default all: orchestrator, faults, main. pytest's summary of the last comes last.
-# Options for all runs: PYTEST_ADDOPTS.
+# Runs the tests of a tier, as independent stages side by side, and ends with a table of where the time went.
+#   quick   lint and all tests without a Docker Engine
+#   usual   the same and what shows each promise of the README once on real parts: `make test`
+#   full    all the rest
+# Options for every pytest: PYTEST_ADDOPTS. Limits of time in tests are multiplied by TEST_TIME_SCALE.
 source "$(dirname "$0")/common.sh"
-BASE_IMAGE=$(<.state/base-image)
-export BASE_IMAGE
+
+tier=${1:-usual}
+logs=.state/test
+rm -rf "$logs"
+mkdir -p "$logs"
+declare -A stages=() # process id → name
+
+# stage NAME COMMAND…: runs it in the background, with its output, its end and its seconds in .state/test/NAME.*
+stage() {
+  local name=$1
+  shift
+  {
+    local begun=$SECONDS status=0
+    "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
+    echo "$((SECONDS - begun)) $status" >"$logs/$name.end"
+    exit "$status"
+  } &
+  stages[$!]=$name
+}
+
+# together: waits for all stages that run, and shows what each printed as soon as it ends.
 status=0
-# More than there are cores: most of the time a test waits for the Engine. A file stays in one process, so that
-# what its tests share is made once.
-at_once=(--numprocesses 3 --dist loadfile --no-loadscope-reorder)
+together() {
+  local pid code
+  say "Running side by side: ${stages[*]} (logs: $logs)"
+  while ((${#stages[@]})); do
+    code=0
+    wait -n -p pid || code=$?
+    say "${stages[$pid]}: $( ((code)) && echo FAILED || echo passed) after $(cut -d ' ' -f 1 "$logs/${stages[$pid]}.end") s"
+    cat "$logs/${stages[$pid]}.log"
+    ((code == 0)) || status=1
+    unset "stages[$pid]"
+  done
+}
 
-scripts/services.sh
-scripts/compose.sh
+# tests NAME PROCESSES MARKERS [PATH…]: pytest's tests that carry one of the markers, in the worker's environment.
+# A file stays in one process, so that what its tests share is made once.
+tests() {
+  local name=$1 processes=$2 markers=$3
+  shift 3
+  (($#)) || set -- tests
+  TEST_TIMES=$logs/$name.json .venv/bin/pytest --numprocesses "$processes" --dist loadfile \
+    --no-loadscope-reorder -m "$markers" --ignore tests/orchestrator "$@"
+}
 
-(($#)) || set -- orchestrator faults main
-for suite in "$@"; do
-  case $suite in
-    orchestrator)
-      say "Tests of the orchestrator, in its environment"
-      # The tests' shared conftest.py belongs to the worker's environment.
-      .venv-orchestrator/bin/pytest --confcutdir tests/orchestrator tests/orchestrator || status=$?
-      ;;
-    faults)
-      say "The faults: what bots depend on is killed, hung, filled and moved"
-      scripts/test-faults.sh || status=$?
-      ;;
-    main)
-      say "Tests of everything else"
-      .venv/bin/pytest "${at_once[@]}" --ignore tests/orchestrator --ignore tests/faults tests || status=$?
-      ;;
-    *) fail "There is no suite $suite: orchestrator, faults or main." ;;
-  esac
-done
+# of_orchestrator NAME MARKERS: the same in the orchestrator's environment; its tests mostly wait.
+# The tests' shared conftest.py belongs to the worker's environment.
+of_orchestrator() {
+  TEST_TIMES=$logs/$1.json .venv-orchestrator/bin/pytest --numprocesses 4 --dist worksteal -m "$2" \
+    --confcutdir tests/orchestrator tests/orchestrator
+}
+
+case $tier in
+  quick)
+    stage lint scripts/lint.sh
+    stage quick tests quick 2 quick
+    stage orchestrator of_orchestrator orchestrator quick
+    together
+    ;;
+  usual)
+    BASE_IMAGE=$(<.state/base-image)
+    export BASE_IMAGE
+    stage lint scripts/lint.sh
+    stage quick tests quick 2 quick
+    stage orchestrator of_orchestrator orchestrator quick
+    together
+    stage engine tests engine 3 engine
+    together
+    ;;
+  full)
+    BASE_IMAGE=$(<.state/base-image)
+    export BASE_IMAGE
+    stage orchestrator of_orchestrator orchestrator slow
+    stage slow tests slow 3 "slow or compose or images"
+    stage faults tests faults 2 faults tests/faults
+    together
+    ;;
+  *) fail "usage: scripts/test.sh quick|usual|full" ;;
+esac
+scripts/test_times.py "$logs"
 exit "$status"

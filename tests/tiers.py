@@ -1,0 +1,64 @@
+"""In which tier each test runs, in which order, and how long it took; every suite's conftest takes it over."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TIERS = {
+    "quick": "needs no Docker Engine; what carries no other marker is quick",
+    "engine": "shows a promise of the README once, on a real Engine; part of `make test`",
+    "slow": "goes deeper on a real Engine, the orchestrator or Redis; part of `make test-full`",
+    "faults": "kills, hangs or fills something that bots depend on; part of `make test-full`",
+    "compose": "brings compose.yaml up; part of `make test-full`",
+    "images": "builds the published images, wheels or documentation; part of `make test-full`",
+    "engines": "needs an Engine of another version; part of `make test-engines` alone",
+}
+
+RECORDED = Path(__file__).parent / "durations.json"
+"""Seconds by file, of those that take long: `make test-times` writes it anew."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, words in TIERS.items():
+        config.addinivalue_line("markers", f"{name}: {words}")
+    config.pluginmanager.register(_Times(), "test-times")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each test its one tier, and begin with the files that take longest: no process ends alone."""
+    for item in items:
+        tiers = {mark.name for mark in item.iter_markers() if mark.name in TIERS}
+        if not tiers:
+            item.add_marker("quick")
+        elif len(tiers) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
+    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    here = {path: str(path.relative_to(config.rootpath)) for path in {item.path for item in items}}
+    items.sort(key=lambda item: -recorded.get(here[item.path], 0))
+
+
+class _Times:
+    """Writes what each test took to the file that ``TEST_TIMES`` names, for scripts/test_times.py."""
+
+    def __init__(self) -> None:
+        self._tests: dict[str, dict[str, object]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        tier = next((name for name in TIERS if name in report.keywords), "quick")
+        test = self._tests.setdefault(report.nodeid, {"tier": tier, "seconds": 0.0, "outcome": "passed"})
+        test["seconds"] = float(str(test["seconds"])) + report.duration
+        if report.outcome != "passed":
+            test["outcome"] = report.outcome
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        try:
+            return (yield)
+        finally:
+            target = os.environ.get("TEST_TIMES")
+            if target and not hasattr(session.config, "workerinput"):
+                Path(target).write_text(json.dumps(self._tests, indent=1))
