@@ -8,23 +8,34 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import redis
 from pydantic import SecretStr
 from rxon.security import sign_payload
+from tests.orchestrator.waiting import until, until_sync
+from tests.tiers import pytest_collection_modifyitems, pytest_configure
 
+from bot_runner_orchestrator import engine, executor, redis_storage, workers
 from bot_runner_orchestrator.clients import Client, ClientDirectory
 from bot_runner_orchestrator.engine import BotRunnerEngine
 from bot_runner_orchestrator.settings import Settings
 from bot_runner_orchestrator.worker_tokens import WorkerTokens
 
+__all__ = ["pytest_collection_modifyitems", "pytest_configure"]
+
 WORKER_TOKEN = "worker-token-of-the-tests"
+START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
 STATUSES = ["rejected", "unavailable"]
 ENDED = {"finished", "failed", "quarantined", "cancelled", "error"}
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+# What an operator's orchestrator does every second or two.
+engine._WATCH_SECONDS = executor._PAUSE = redis_storage._AWAY_PAUSE = workers._LOOK_AGAIN_SECONDS = 0.05
 
 
 def started(_task: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +56,7 @@ class Orchestrator:
             text = await response.text()
             return response.status, await response.json() if text.startswith(("{", "[")) else text
 
-    async def post(self, data: Any, client: str = "alice", **body: Any) -> str:
+    async def post(self, data: Any = START, client: str = "alice", **body: Any) -> str:
         status, answer = await self.request(
             "POST", "/api/jobs/bot_runner", client, json={"initial_data": data, **body}
         )
@@ -58,17 +69,32 @@ class Orchestrator:
         assert isinstance(job, dict)
         return job
 
-    async def end_of(self, job_id: str, client: str = "alice", within: float = 60) -> dict[str, Any]:
-        deadline = time.monotonic() + within
-        while (job := await self.job(job_id, client))["status"] not in ENDED:
-            assert time.monotonic() < deadline, f"still {job}"
-            await asyncio.sleep(0.02)
+    async def has_status(self, job_id: str, status: str) -> bool:
+        return bool((await self.job(job_id))["status"] == status)
+
+    async def end_of(self, job_id: str, client: str = "alice") -> dict[str, Any]:
+        job: dict[str, Any] = {}
+
+        async def ended() -> bool:
+            nonlocal job
+            job = await self.job(job_id, client)
+            return job["status"] in ENDED
+
+        await until(ended, what=lambda: f"the end of {job}")
         return job
 
-    async def run(self, data: Any, client: str = "alice", **body: Any) -> dict[str, Any]:
+    async def given_out(self, job_id: str) -> None:
+        """Wait until the job's task is in a worker's queue."""
+
+        async def has_worker() -> Any:
+            return (await self.engine.bot_storage.get_job_state(job_id) or {}).get("task_worker_id")
+
+        await until(has_worker)
+
+    async def run(self, data: Any = START, client: str = "alice", **body: Any) -> dict[str, Any]:
         return await self.end_of(await self.post(data, client, **body), client)
 
-    async def error(self, data: Any, client: str = "alice", **body: Any) -> dict[str, Any]:
+    async def error(self, data: Any = START, client: str = "alice", **body: Any) -> dict[str, Any]:
         """The error of a job that must fail."""
         job = await self.run(data, client, **body)
         assert job["status"] != "finished", job
@@ -80,6 +106,26 @@ class Orchestrator:
     async def reputation(self, worker_id: str) -> Any:
         _, workers = await self.request("GET", "/api/workers")
         return next(worker["reputation"] for worker in workers if worker["worker_id"] == worker_id)
+
+
+def everything_in_redis(port: int) -> bytes:
+    """All keys and values, as Redis itself dumps them."""
+    found = b""
+    with redis.Redis(port=port) as client:
+        for key in client.scan_iter("*"):
+            kind = client.type(key)
+            found += key + b"\n"
+            if kind == b"string":
+                found += client.get(key) or b""
+            elif kind == b"zset":
+                found += b"".join(client.zrange(key, 0, -1))
+            elif kind == b"list":
+                found += b"".join(client.lrange(key, 0, -1))
+            elif kind == b"stream":
+                found += repr(client.xrange(key)).encode()
+            else:
+                found += repr(client.smembers(key) if kind == b"set" else client.hgetall(key)).encode()
+    return found
 
 
 class ScriptedWorker:
@@ -130,8 +176,8 @@ class ScriptedWorker:
         answer = await self.send("POST", "/_worker/workers/register", self.registration())
         assert answer[0] == 200, answer
 
-    async def heartbeat(self, status: str = "idle") -> tuple[int, Any]:
-        return await self.send("PATCH", f"/_worker/workers/{self.worker_id}", {"status": status})
+    async def heartbeat(self, status: str = "idle", **more: Any) -> tuple[int, Any]:
+        return await self.send("PATCH", f"/_worker/workers/{self.worker_id}", {"status": status, **more})
 
     async def poll(self) -> dict[str, Any] | None:
         path = f"{self.url}/_worker/workers/{self.worker_id}/tasks/next"
@@ -194,42 +240,38 @@ def make_clients() -> ClientDirectory:
     def client(name: str, **more: Any) -> Client:
         return Client(name=name, token=SecretStr(f"token-of-{name}"), user_id=name, **more)
 
-    return ClientDirectory(
-        [
-            client("alice"),
-            client("bob"),
-            client("front", may_act_for_others=True),
-            client("few", monthly_attempts=2),
-            client("slow", requests_per_minute=2),
-        ]
-    )
+    front = client("front", may_act_for_others=True)
+    few, slow = client("few", monthly_attempts=2), client("slow", requests_per_minute=2)
+    return ClientDirectory([client("alice"), client("bob"), front, few, slow])
 
 
 @pytest.fixture(scope="session")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if not (server := shutil.which("redis-server")):
         pytest.fail("redis-server is missing: run scripts/services.sh")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    process = subprocess.Popen(
-        [server, "--port", str(port), "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(100):
+    # Bound for as long as the server runs, so that no other process is given the same port.
+    with socket.socket() as reserved, contextlib.ExitStack() as stack:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        options = ["--port", str(port), "--save", "", "--dir", str(tmp_path_factory.mktemp("redis"))]
+        process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL)
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+
+        def answers() -> bool:
+            assert process.poll() is None, "redis-server has ended"
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.05)
+                return True
+            return False
+
+        until_sync(answers)
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture(params=["memory", "redis"])
 def storage_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Overrides for each of the two storages; Redis is left out where it is not installed."""
+    """Overrides for each of the two storages, for what is promised of both."""
     if request.param == "memory":
         return {"storage": "memory"}
     port = request.getfixturevalue("redis_port")
@@ -240,7 +282,20 @@ def storage_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes an operator's file."""
+
+    def write_file(text: str) -> Path:
+        path = tmp_path / "operators.toml"
+        path.write_text(text)
+        return path
+
+    return write_file
+
+
+@pytest.fixture
 async def make_orchestrator() -> AsyncIterator[Callable[..., Any]]:
+    before = asyncio.all_tasks()
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(worker_tokens: WorkerTokens | None = None, **overrides: Any) -> Orchestrator:
@@ -251,6 +306,9 @@ async def make_orchestrator() -> AsyncIterator[Callable[..., Any]]:
             return Orchestrator(engine, http)
 
         yield make
+    # What a process would take with it at its end.
+    for task in asyncio.all_tasks() - before - {asyncio.current_task()}:
+        task.cancel()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The operator's clients."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -20,28 +21,15 @@ def settings(clients: Path | None, token: str | None = None) -> Settings:
     )
 
 
-@pytest.fixture
-def write(tmp_path: Path):  # type: ignore[no-untyped-def]
-    def write_file(text: str) -> Path:
-        path = tmp_path / "clients.toml"
-        path.write_text(text)
-        return path
-
-    return write_file
-
-
-def test_table_name_is_the_user_unless_another_is_named(write) -> None:  # type: ignore[no-untyped-def]
+def test_table_name_is_the_user_unless_another_is_named(write: Any) -> None:
     path = write(
         '[alice]\ntoken = "t-a"\n[front]\ntoken = "t-f"\nuser_id = "web"\nmay_act_for_others = true\n'
     )
     clients = load_clients(settings(path, token="t-env"))
     found = {token: clients.find(token) for token in ("t-a", "t-f", "t-env", "t-x")}
     assert found["t-x"] is None
-    assert [(c.user_id, c.may_act_for_others) for c in found.values() if c] == [
-        ("alice", False),
-        ("web", True),
-        ("me", False),
-    ]
+    seen = [(c.user_id, c.may_act_for_others) for c in found.values() if c]
+    assert seen == [("alice", False), ("web", True), ("me", False)]
 
 
 def test_client_config_has_no_token() -> None:
@@ -62,7 +50,7 @@ def test_client_config_has_no_token() -> None:
         ("", "has no client"),
     ],
 )
-def test_wrong_files_are_explained_without_their_tokens(write, text: str, complaint: str) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_files_are_explained_without_their_tokens(write: Any, text: str, complaint: str) -> None:
     with pytest.raises(SetupError) as raised:
         load_clients(settings(write(text)))
     assert complaint in str(raised.value)

@@ -1,15 +1,13 @@
 """The history: in SQLite unless the operator says otherwise, and never longer than asked for."""
 
-import asyncio
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
+from tests.orchestrator.waiting import until
 
 from bot_runner_orchestrator.settings import Settings
-
-START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
 
 
 def rows(history: Path, query: str) -> list[tuple[object, ...]]:
@@ -24,7 +22,7 @@ async def test_it_is_kept_in_the_working_folder_by_default(
     default = Settings.model_fields["history_database_uri"].default
     orchestrator = await make_orchestrator(history_database_uri=default)
     await make_worker(orchestrator)
-    await orchestrator.run(START)
+    await orchestrator.run()
     await orchestrator.engine.stop()
     kept = rows(tmp_path / "bot-runner-history.sqlite", "SELECT event_type FROM job_history")
     assert ("job_completed",) in kept
@@ -45,7 +43,7 @@ async def test_what_is_too_old_is_forgotten(make_orchestrator, make_worker, tmp_
     settings = {"history_database_uri": f"sqlite:{history}", "history_retention_days": 7}
     first = await make_orchestrator(**settings)
     await make_worker(first)
-    await first.run(START)
+    await first.run()
     await first.engine.stop()
     with sqlite3.connect(history) as database:
         for table, kind, days in (
@@ -56,11 +54,7 @@ async def test_what_is_too_old_is_forgotten(make_orchestrator, make_worker, tmp_
             moment = time.time() - days * 86400
             database.execute(f"UPDATE {table} SET timestamp = ? WHERE event_type = ?", (moment, kind))
     await make_orchestrator(**settings)
-    for _ in range(1500):
-        if not rows(history, "SELECT * FROM worker_history"):
-            break
-        await asyncio.sleep(0.02)
+    await until(lambda: not rows(history, "SELECT * FROM worker_history"))
     kept = rows(history, "SELECT event_type FROM job_history")
     assert ("job_created",) not in kept
     assert ("job_completed",) in kept
-    assert rows(history, "SELECT * FROM worker_history") == []

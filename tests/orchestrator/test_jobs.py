@@ -4,8 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-
-START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
+from tests.orchestrator.waiting import stays, until
 
 
 def error_data(code: str) -> dict[str, Any]:
@@ -18,7 +17,7 @@ async def test_success_shows_the_tasks_data_and_nothing_else(
     orchestrator = await make_orchestrator(**storage_settings)
     worker = await make_worker(orchestrator)
 
-    job = await orchestrator.run(START)
+    job = await orchestrator.run()
 
     assert job["status"] == "finished"
     assert job["result"] == {"status": "started"}
@@ -45,23 +44,20 @@ async def test_each_action_has_its_task(orchestrator, make_worker, action, task)
     assert [given["type"] for given in worker.tasks] == [task]
 
 
-async def test_rejected_is_told_once_and_costs_no_reputation(
-    make_orchestrator, make_worker, storage_settings
-) -> None:
-    orchestrator = await make_orchestrator(**storage_settings)
+async def test_rejected_is_told_once_and_costs_no_reputation(orchestrator, make_worker) -> None:
     worker = await make_worker(
         orchestrator, lambda task: {"status": "rejected", "data": error_data("QUOTA_EXCEEDED")}
     )
 
-    job = await orchestrator.run(START)
+    job = await orchestrator.run()
 
     assert (job["status"], job["result"]) == ("failed", error_data("QUOTA_EXCEEDED"))
     assert len(worker.tasks) == 1
     assert await orchestrator.reputation("worker-1") == 1
 
 
-async def test_outage_is_tried_again_and_then_told(make_orchestrator, make_worker, storage_settings) -> None:
-    orchestrator = await make_orchestrator(retry_attempts=3, **storage_settings)
+async def test_outage_is_tried_again_and_then_told(make_orchestrator, make_worker) -> None:
+    orchestrator = await make_orchestrator(retry_attempts=3)
     worker = await make_worker(
         orchestrator,
         lambda task: {
@@ -71,7 +67,7 @@ async def test_outage_is_tried_again_and_then_told(make_orchestrator, make_worke
         },
     )
 
-    error = await orchestrator.error(START)
+    error = await orchestrator.error()
 
     assert error["code"] == "ENGINE_UNAVAILABLE"
     assert error["details"] == {"a": 1, "attempts": 3}
@@ -89,7 +85,7 @@ async def test_outage_that_passes_leaves_no_trace_in_the_result(orchestrator, ma
         return {"status": "success", "data": {"status": "started"}}
 
     worker.answer = answer
-    job = await orchestrator.run(START)
+    job = await orchestrator.run()
     assert (job["status"], job["result"]) == ("finished", {"status": "started"})
 
 
@@ -108,7 +104,7 @@ async def test_failures_of_the_sdk_reach_the_client(orchestrator, make_worker, s
         orchestrator, lambda task: {"status": "failure", "error": {"code": sdk_code, "message": "why"}}
     )
 
-    error = await orchestrator.error(START)
+    error = await orchestrator.error()
 
     assert (error["code"], error["details"]["worker_code"]) == (code, sdk_code)
     assert len(worker.tasks) == times
@@ -117,26 +113,25 @@ async def test_failures_of_the_sdk_reach_the_client(orchestrator, make_worker, s
 
 async def test_status_that_nobody_knows_still_ends_in_an_error(orchestrator, make_worker) -> None:
     await make_worker(orchestrator, lambda task: {"status": "perhaps"})
-    assert (await orchestrator.error(START))["code"] == "INTERNAL_ERROR"
+    assert (await orchestrator.error())["code"] == "INTERNAL_ERROR"
 
 
-async def test_no_worker(make_orchestrator, storage_settings) -> None:
-    orchestrator = await make_orchestrator(**storage_settings)
-    error = await orchestrator.error(START)
+async def test_no_worker(orchestrator) -> None:
+    error = await orchestrator.error()
     assert error["code"] == "NO_WORKER_AVAILABLE"
     assert "bot-runner-worker" in error["hint"]
 
 
 async def test_worker_that_comes_in_time_gets_the_task(make_orchestrator, make_worker) -> None:
     orchestrator = await make_orchestrator(worker_wait_seconds=10)
-    job_id = await orchestrator.post(START)
-    await asyncio.sleep(0.3)
+    job_id = await orchestrator.post()
+    await stays(lambda: orchestrator.has_status(job_id, "pending"), 0.2)
     await make_worker(orchestrator)
     assert (await orchestrator.end_of(job_id))["status"] == "finished"
 
 
 async def test_sixty_jobs_at_once(make_orchestrator, make_worker, storage_settings) -> None:
-    orchestrator = await make_orchestrator(worker_ttl_seconds=3600, **storage_settings)
+    orchestrator = await make_orchestrator(**storage_settings)
     worker = await make_worker(orchestrator)
 
     jobs = await asyncio.gather(
@@ -148,7 +143,7 @@ async def test_sixty_jobs_at_once(make_orchestrator, make_worker, storage_settin
 
 
 async def test_jobs_that_wait_hold_up_no_others(make_orchestrator, make_worker) -> None:
-    orchestrator = await make_orchestrator(retry_delay_seconds=5)
+    orchestrator = await make_orchestrator(retry_delay_seconds=30)
     error = {"code": "TRANSIENT_ERROR", "message": "m"}
     await make_worker(
         orchestrator,
@@ -158,29 +153,26 @@ async def test_jobs_that_wait_hold_up_no_others(make_orchestrator, make_worker) 
             else {"status": "success", "data": {}}
         ),
     )
-    await orchestrator.post({"action": "status", "bot_id": "down"})
-    await asyncio.sleep(0.2)
+    waiting = await orchestrator.post({"action": "status", "bot_id": "down"})
+    await until(lambda: orchestrator.has_status(waiting, "running"))
     assert (await orchestrator.run({"action": "status", "bot_id": "up"}))["status"] == "finished"
+    assert await orchestrator.has_status(waiting, "running")
 
 
-async def test_full_worker_gets_the_task_later(make_orchestrator, make_worker, storage_settings) -> None:
-    orchestrator = await make_orchestrator(**storage_settings)
+async def test_full_worker_gets_the_task_later(orchestrator, make_worker) -> None:
     worker = await make_worker(orchestrator, go=False)
     assert (await worker.heartbeat("full"))[0] == 200
-    job_id = await orchestrator.post(START)
-    await asyncio.sleep(0.7)
-    assert (await orchestrator.job(job_id))["status"] == "waiting_for_worker"
+    job_id = await orchestrator.post()
+    await orchestrator.given_out(job_id)
+    await stays(lambda: orchestrator.has_status(job_id, "waiting_for_worker"), 0.4)
     worker.go()
     assert (await orchestrator.end_of(job_id))["status"] == "finished"
 
 
-async def test_cancelled_job_is_never_given_to_a_worker(
-    make_orchestrator, make_worker, storage_settings
-) -> None:
-    orchestrator = await make_orchestrator(**storage_settings)
+async def test_cancelled_job_is_never_given_to_a_worker(orchestrator, make_worker) -> None:
     worker = await make_worker(orchestrator, go=False)
-    job_id = await orchestrator.post(START)
-    await asyncio.sleep(0.3)
+    job_id = await orchestrator.post()
+    await orchestrator.given_out(job_id)
 
     assert (await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel"))[0] == 200
     worker.go()
@@ -193,39 +185,32 @@ async def test_cancelled_job_is_never_given_to_a_worker(
 
 async def test_job_cancelled_before_it_was_looked_at_stays_cancelled(make_orchestrator, make_worker) -> None:
     orchestrator = await make_orchestrator(worker_wait_seconds=5)
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
     worker = await make_worker(orchestrator)
-    await asyncio.sleep(0.5)
-    assert worker.tasks == []
-    assert (await orchestrator.job(job_id))["status"] == "cancelled"
+    await stays(lambda: worker.tasks == [], 0.2)
+    assert await orchestrator.has_status(job_id, "cancelled")
 
 
-async def test_late_result_changes_nothing(make_orchestrator, make_worker, storage_settings) -> None:
-    orchestrator = await make_orchestrator(**storage_settings)
+async def test_late_result_changes_nothing(orchestrator, make_worker) -> None:
     worker = await make_worker(orchestrator, go=False)
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     task = await worker.poll()
     await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
 
     await worker.report(task, {"status": "success", "data": {"status": "started"}})
-    await asyncio.sleep(0.3)
-
-    job = await orchestrator.job(job_id)
-    assert (job["status"], job["result"]["error"]["code"]) == ("cancelled", "JOB_CANCELLED")
+    await stays(lambda: orchestrator.has_status(job_id, "cancelled"), 0.2)
+    assert (await orchestrator.job(job_id))["result"]["error"]["code"] == "JOB_CANCELLED"
 
 
-@pytest.mark.parametrize("picked_up", [True, False])
-async def test_task_that_takes_too_long(make_orchestrator, make_worker, storage_settings, picked_up) -> None:
+async def test_task_that_takes_too_long(make_orchestrator, make_worker, storage_settings) -> None:
     orchestrator = await make_orchestrator(start_timeout_seconds=1, **storage_settings)
     worker = await make_worker(orchestrator, go=False)
-    job_id = await orchestrator.post(START)
-    if picked_up:
-        assert await worker.poll()
-
-    job = await orchestrator.end_of(job_id)
-
-    assert (job["status"], job["result"]["error"]["code"]) == ("failed", "TASK_TIMED_OUT")
+    jobs = [await orchestrator.post(), await orchestrator.post()]
+    assert await worker.poll()  # one of the two is never fetched
+    for job_id in jobs:
+        job = await orchestrator.end_of(job_id)
+        assert (job["status"], job["result"]["error"]["code"]) == ("failed", "TASK_TIMED_OUT")
 
 
 async def test_deadline_that_has_not_come_ends_nothing(
@@ -233,17 +218,16 @@ async def test_deadline_that_has_not_come_ends_nothing(
 ) -> None:
     orchestrator = await make_orchestrator(start_timeout_seconds=60, **storage_settings)
     worker = await make_worker(orchestrator, go=False)
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     task = await worker.poll()
-    await asyncio.sleep(2.5)
+    await stays(lambda: orchestrator.has_status(job_id, "waiting_for_worker"), 0.3)
     await worker.report(task, {"status": "success", "data": {}})
     assert (await orchestrator.end_of(job_id))["status"] == "finished"
 
 
-async def test_progress_is_shown(make_orchestrator, make_worker, storage_settings) -> None:
-    orchestrator = await make_orchestrator(**storage_settings)
+async def test_progress_is_shown(orchestrator, make_worker) -> None:
     worker = await make_worker(orchestrator, go=False)
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     assert "progress" not in await orchestrator.job(job_id)
     task = await worker.poll()
     await worker.progress(task, 0.5, "building the image")

@@ -1,16 +1,17 @@
 """The older API beside ours on the same paths; what its published client makes of it is in tests/stack."""
 
-import asyncio
 import hashlib
 import json
 from typing import Any
 
 import pytest
+from tests.orchestrator.conftest import START as SIMPLE
+from tests.orchestrator.waiting import until
 
 from bot_runner_orchestrator.legacy_api.answers import job_answer, shown
 from bot_runner_orchestrator.legacy_api.requests import initial_data, made_up_user
 
-START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()", "env_vars": {}}
+START = SIMPLE | {"env_vars": {}}
 LOGS = {"action": "logs", "bot_id": "echo", "lines": 100}
 
 
@@ -35,14 +36,16 @@ class LegacyClient:
     async def run(self, data: dict[str, Any]) -> dict[str, Any]:
         status, answer = await self.post(data)
         assert status == 202, answer
-        for _ in range(3000):
-            status, job = await self.request("GET", f"/api/jobs/{answer['job_id']}")
-            assert status == 200, job
-            if job["current_state"] in ("completed", "failed"):
-                assert isinstance(job, dict)
-                return job
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"still {job}")
+        job: dict[str, Any] = {}
+
+        async def ended() -> bool:
+            status, seen = await self.request("GET", f"/api/jobs/{answer['job_id']}")
+            assert status == 200, seen
+            job.update(seen)
+            return job["current_state"] in ("completed", "failed")
+
+        await until(ended, what=lambda: f"the end of {job}")
+        return job
 
 
 async def test_a_task_gets_the_request_and_the_clients_own_user(orchestrator, make_worker) -> None:
@@ -83,9 +86,7 @@ async def test_progress_is_shown_while_the_job_runs(orchestrator, make_worker) -
     worker = await make_worker(orchestrator, go=False)
     client = LegacyClient(orchestrator)
     _, answer = await client.post(START)
-    task = None
-    while task is None:
-        task = await worker.poll()
+    task = await worker.poll()
     await worker.progress(task, 0.5, "building")
     _, job = await client.request("GET", f"/api/jobs/{answer['job_id']}")
     assert (job["current_state"], job["status"]) == ("building", "waiting_for_worker")

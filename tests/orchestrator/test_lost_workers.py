@@ -2,47 +2,55 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
-
-
-async def keep_alive(worker) -> None:
-    while True:
-        await worker.heartbeat()
-        await asyncio.sleep(0.4)
+from tests.orchestrator.waiting import stays
 
 
-async def in_a_queue(orchestrator, job_id: str) -> None:
-    for _ in range(500):
-        if (await orchestrator.engine.bot_storage.get_job_state(job_id)).get("task_worker_id"):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the task was not given to a worker")
+@asynccontextmanager
+async def kept_alive(worker, **heartbeat) -> AsyncIterator[None]:
+    """The worker sends its heartbeats, and registers where it is not known, as the SDK does."""
+
+    async def beat() -> None:
+        while True:
+            if (await worker.heartbeat(**heartbeat))[0] != 200:
+                await worker.register()
+            await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 async def test_task_of_a_lost_worker_goes_to_another(
     make_orchestrator, make_worker, storage_settings
 ) -> None:
-    orchestrator = await make_orchestrator(worker_ttl_seconds=3, **storage_settings)
+    orchestrator = await make_orchestrator(worker_ttl_seconds=1, worker_wait_seconds=30, **storage_settings)
     lost = await make_worker(orchestrator, worker_id="lost", go=False)
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     task = await lost.poll()
+    # What is written about a worker does not keep it alive.
+    await orchestrator.engine.bot_storage.update_worker_data("lost", {"reputation": 1.0})
     other = await make_worker(orchestrator, worker_id="other")
-    alive = asyncio.create_task(keep_alive(other))
-
-    job = await orchestrator.end_of(job_id)
+    async with kept_alive(other):
+        job = await orchestrator.end_of(job_id)
 
     assert (job["status"], job["result"]) == ("finished", {"status": "started"})
     assert [given["job_id"] for given in other.tasks] == [job_id]
     late = await lost.report(task, {"status": "rejected", "data": {"error": {"code": "X"}}})
     assert late["status"] == "ignored"
-    alive.cancel()
 
 
 async def test_lost_worker_without_another_is_told(make_orchestrator, make_worker) -> None:
-    orchestrator = await make_orchestrator(worker_ttl_seconds=2)
-    await make_worker(orchestrator, go=False)
-    error = await orchestrator.error(START)
+    orchestrator = await make_orchestrator(worker_ttl_seconds=1)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post()
+    await orchestrator.given_out(job_id)
+    await orchestrator.engine.bot_storage.deregister_worker(worker.worker_id)
+    error = (await orchestrator.end_of(job_id))["result"]["error"]
     assert error["code"] == "NO_WORKER_AVAILABLE"
 
 
@@ -66,13 +74,13 @@ async def test_heartbeat_sent_twice_is_no_attack(orchestrator, make_worker) -> N
 
 
 async def test_task_of_a_worker_that_says_farewell_is_given_out_at_once(
-    make_orchestrator, make_worker, storage_settings
+    make_orchestrator, make_worker
 ) -> None:
-    orchestrator = await make_orchestrator(worker_ttl_seconds=3600, **storage_settings)
+    orchestrator = await make_orchestrator(worker_ttl_seconds=3600)
     leaving = await make_worker(orchestrator, worker_id="leaving", go=False)
-    fetched = await orchestrator.post(START)
+    fetched = await orchestrator.post()
     await leaving.poll()
-    queued = await orchestrator.post(START)
+    queued = await orchestrator.post()
     await leaving.heartbeat("offline")
     await make_worker(orchestrator, worker_id="other")
 
@@ -81,9 +89,9 @@ async def test_task_of_a_worker_that_says_farewell_is_given_out_at_once(
 
 
 async def test_task_of_a_process_that_was_killed_goes_to_the_one_that_follows_it(
-    make_orchestrator, make_worker, storage_settings
+    make_orchestrator, make_worker
 ) -> None:
-    orchestrator = await make_orchestrator(worker_ttl_seconds=3600, **storage_settings)
+    orchestrator = await make_orchestrator(worker_ttl_seconds=3600)
     worker = await make_worker(orchestrator, worker_id="one", go=False)
     registration = worker.registration()
 
@@ -93,52 +101,39 @@ async def test_task_of_a_process_that_was_killed_goes_to_the_one_that_follows_it
 
     worker.registration = as_process("first")
     await worker.register()
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     task = await worker.poll()
 
     worker.registration = as_process("second")
     await worker.register()
     worker.go()
-    alive = asyncio.create_task(keep_alive(worker))
 
     assert (await orchestrator.end_of(job_id))["status"] == "finished"
     assert [given["task_id"] != task["task_id"] for given in worker.tasks] == [True]
-    alive.cancel()
 
 
 async def test_task_that_its_worker_never_got_is_given_out_again(make_orchestrator, make_worker) -> None:
-    orchestrator = await make_orchestrator(worker_ttl_seconds=2)
+    orchestrator = await make_orchestrator(worker_ttl_seconds=1)
     worker = await make_worker(orchestrator, go=False)
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     await worker.poll()  # and the answer is lost on its way
-
-    async def idle() -> None:
-        while True:
-            path = f"/_worker/workers/{worker.worker_id}"
-            await worker.send("PATCH", path, {"status": "idle", "current_tasks": []})
-            await asyncio.sleep(0.4)
-
-    alive = asyncio.create_task(idle())
     worker.go()
-    assert (await orchestrator.end_of(job_id))["status"] == "finished"
-    alive.cancel()
+    async with kept_alive(worker, current_tasks=[]):
+        assert (await orchestrator.end_of(job_id))["status"] == "finished"
 
 
-async def test_task_that_was_given_out_again_is_not_given_twice(
-    make_orchestrator, make_worker, storage_settings
-) -> None:
-    orchestrator = await make_orchestrator(worker_ttl_seconds=3600, **storage_settings)
+async def test_task_that_was_given_out_again_is_not_given_twice(make_orchestrator, make_worker) -> None:
+    orchestrator = await make_orchestrator(worker_ttl_seconds=3600)
     away = await make_worker(orchestrator, worker_id="away", go=False)
-    job_id = await orchestrator.post(START)
-    await in_a_queue(orchestrator, job_id)
+    job_id = await orchestrator.post()
+    await orchestrator.given_out(job_id)
     await away.heartbeat("offline")
     other = await make_worker(orchestrator, worker_id="other", go=False)
     task = await other.poll()
 
     away.go()
     await away.heartbeat()
-    await asyncio.sleep(1)  # nothing to wait for: what is shown is that nothing comes
-    assert away.tasks == []
+    await stays(lambda: away.tasks == [], 0.3)
     await other.report(task, {"status": "success", "data": {"status": "started"}})
     assert (await orchestrator.end_of(job_id))["status"] == "finished"
 
@@ -148,12 +143,12 @@ async def test_a_worker_that_is_not_ready_gets_nothing_and_the_client_is_told_wh
 ) -> None:
     orchestrator = await make_orchestrator(worker_wait_seconds=0.5, worker_ttl_seconds=3600)
     worker = await make_worker(orchestrator, go=False)
-    queued = await orchestrator.post(START)
-    await in_a_queue(orchestrator, queued)
+    queued = await orchestrator.post()
+    await orchestrator.given_out(queued)
     await worker.heartbeat("not_ready")
 
     for error in (
-        await orchestrator.error(START),
+        await orchestrator.error(),
         (await orchestrator.end_of(queued))["result"]["error"],
     ):
         assert error["code"] == "NO_WORKER_AVAILABLE"
@@ -164,7 +159,8 @@ async def test_a_job_waits_for_a_worker_that_becomes_ready(make_orchestrator, ma
     orchestrator = await make_orchestrator(worker_wait_seconds=30)
     worker = await make_worker(orchestrator, go=False)
     await worker.heartbeat("not_ready")
-    job_id = await orchestrator.post(START)
+    job_id = await orchestrator.post()
     worker.go()
+    await stays(lambda: orchestrator.has_status(job_id, "pending"), 0.2)
     await worker.heartbeat("idle")
     assert (await orchestrator.end_of(job_id))["status"] == "finished"

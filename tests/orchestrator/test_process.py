@@ -9,15 +9,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from tests.orchestrator.conftest import START, Orchestrator, everything_in_redis
+from tests.orchestrator.waiting import SCALE, stays, until_sync
 
-from bot_runner_orchestrator.__main__ import settings_table
+from bot_runner_orchestrator.__main__ import main, settings_table
 
 COMMAND = [sys.executable, "-m", "bot_runner_orchestrator"]
 README = Path(__file__).parents[2] / "orchestrator" / "README.md"
@@ -31,16 +32,18 @@ def environment(**variables: str) -> dict[str, str]:
     return bare | {"API_HOST": "127.0.0.1", "API_PORT": "0"} | variables
 
 
-def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
+def complaint(folder: Path, **variables: str) -> str:
+    """The one line that a process which cannot serve prints before its exit with code 1."""
+    ended = subprocess.run(
+        COMMAND,
         cwd=folder,
-        env=environment(**variables),
+        env=environment(**TOKENS, **WORKER_TOKEN, **variables),
         capture_output=True,
         text=True,
-        timeout=30,
         check=False,
     )
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1), ended.stderr
+    return ended.stderr
 
 
 class Process:
@@ -50,19 +53,16 @@ class Process:
             self._process = subprocess.Popen(
                 COMMAND, cwd=folder, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + 30
-        while not (ready := READY.search(self.output.read_text())):
-            assert self._process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        self.url = ready[1]
+        self.url = until_sync(self._ready)[1]
 
-    def end(self, signal_number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        """Exit code, and the seconds that it took."""
-        begun = time.monotonic()
+    def _ready(self) -> re.Match[str] | None:
+        assert self._process.poll() is None, self.output.read_text()
+        return READY.search(self.output.read_text())
+
+    def end(self, signal_number: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code; a worker's long poll would take 30 s."""
         self._process.send_signal(signal_number)
-        code = self._process.wait(timeout=20)
-        return code, time.monotonic() - begun
+        return self._process.wait(timeout=20 * SCALE)
 
     def kill(self) -> None:
         self._process.kill()
@@ -82,19 +82,20 @@ def start_process(tmp_path: Path) -> Iterator[Any]:
         process.kill()
 
 
-class OverHttp:
-    """What the scripted worker and the job helpers need of an orchestrator in another process."""
+class OverHttp(Orchestrator):
+    """An orchestrator in another process."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self.url = url
         self.http = http
 
 
-def test_help_lists_every_setting(tmp_path: Path) -> None:
-    shown = run(tmp_path, "--help")
-    assert shown.returncode == 0
+def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
     for name, _, _ in settings_table():
-        assert name in shown.stdout
+        assert name in shown
 
 
 def test_readme_lists_every_setting_with_its_default() -> None:
@@ -103,7 +104,7 @@ def test_readme_lists_every_setting_with_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "complaint"),
+    ("variables", "said"),
     [
         (TOKENS, "GLOBAL_WORKER_TOKEN is not set"),
         (WORKER_TOKEN, "CLIENT_TOKEN is not set"),
@@ -124,13 +125,19 @@ def test_readme_lists_every_setting_with_its_default() -> None:
     ],
 )
 def test_wrong_settings_are_one_line_and_exit_code_2(
-    tmp_path: Path, variables: dict[str, str], complaint: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    said: str,
 ) -> None:
-    ended = run(tmp_path, **variables)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert complaint in ended.stderr
-    assert ended.stderr.count("\n") == 1
-    assert "SENTINEL" not in ended.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", environment(**variables))
+    assert main([]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert said in printed.err
+    assert "SENTINEL" not in printed.err
 
 
 def test_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
@@ -138,40 +145,36 @@ def test_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        ended = run(tmp_path, **TOKENS, **WORKER_TOKEN, API_PORT=port)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == (
-        f"bot-runner-orchestrator: cannot listen on 127.0.0.1:{port}: address already in use\n"
-    )
+        said = complaint(tmp_path, API_PORT=port)
+    assert said == f"bot-runner-orchestrator: cannot listen on 127.0.0.1:{port}: address already in use\n"
 
 
 def test_redis_that_is_away_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
-    ended = run(tmp_path, **TOKENS, **WORKER_TOKEN, REDIS_HOST="127.0.0.1", REDIS_PORT="1")
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "cannot use Redis at 127.0.0.1:1" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    said = complaint(tmp_path, REDIS_HOST="127.0.0.1", REDIS_PORT="1")
+    assert "cannot use Redis at 127.0.0.1:1" in said
 
 
-@pytest.mark.parametrize("place", ["/nowhere/history.sqlite", "/dev/null", "/proc"])
+@pytest.mark.parametrize("place", ["/nowhere/history.sqlite", "/dev/null"])
 def test_a_history_that_cannot_be_written_is_one_line_and_exit_code_1(tmp_path: Path, place: str) -> None:
-    ended = run(tmp_path, **TOKENS, **WORKER_TOKEN, HISTORY_DATABASE_URI=f"sqlite:{place}")
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert f"cannot write the history to {place}" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    said = complaint(tmp_path, HISTORY_DATABASE_URI=f"sqlite:{place}")
+    assert f"cannot write the history to {place}" in said
 
 
-def test_a_certificate_that_cannot_be_used_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
-    paths = {"TLS_CERT_PATH": "cert.pem", "TLS_KEY_PATH": "cert.pem"}
-    for content in (None, "no certificate"):
-        if content:
-            (tmp_path / "cert.pem").write_text(content)
-        ended = run(tmp_path, **TOKENS, **WORKER_TOKEN, TLS_ENABLED="true", **paths)
-        assert (ended.returncode, ended.stdout) == (1, "")
-        assert "cannot use TLS_CERT_PATH" in ended.stderr
-        assert ended.stderr.count("\n") == 1
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_certificate_that_cannot_be_used_is_one_line_and_exit_code_1(
+    tmp_path: Path, content: str | None
+) -> None:
+    if content:
+        (tmp_path / "cert.pem").write_text(content)
+    said = complaint(tmp_path, TLS_ENABLED="true", TLS_CERT_PATH="cert.pem", TLS_KEY_PATH="cert.pem")
+    assert "cannot use TLS_CERT_PATH" in said
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("storage_settings", "signal_number"),
+    [("memory", signal.SIGINT), ("redis", signal.SIGTERM)],
+    indirect=["storage_settings"],
+)
 async def test_ends_quickly_and_quietly_while_a_worker_waits(
     start_process, make_worker, storage_settings, signal_number
 ) -> None:
@@ -179,17 +182,19 @@ async def test_ends_quickly_and_quietly_while_a_worker_waits(
     async with aiohttp.ClientSession() as http:
         worker = await make_worker(OverHttp(process.url, http), go=False)
         poll = asyncio.create_task(worker.poll())
-        await asyncio.sleep(0.3)
-        code, seconds = await asyncio.to_thread(process.end, signal_number)
+        await stays(lambda: not poll.done(), 0.2)
+        code = await asyncio.to_thread(process.end, signal_number)
         assert await poll is None
     assert code == 0
-    assert seconds < 2
     assert process.output.read_text() == f"orchestrator ready at {process.url}\n"
 
 
-@pytest.mark.parametrize("outcome", ["success", "rejected", "transient", "odd", "cancelled", "timeout"])
+def all_bytes(folder: Path, pattern: str) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob(pattern))
+
+
 async def test_secrets_stay_in_the_job_while_it_runs(
-    start_process, make_worker, storage_settings, tmp_path: Path, outcome: str
+    start_process, make_worker, storage_settings, tmp_path: Path
 ) -> None:
     sentinel = "SENTINEL-9f8e7d"
     history = tmp_path / "history.db"
@@ -197,7 +202,7 @@ async def test_secrets_stay_in_the_job_while_it_runs(
         LOG_LEVEL="DEBUG",
         HISTORY_DATABASE_URI=f"sqlite:{history}",
         RETRY_DELAY_SECONDS="0.05",
-        START_TIMEOUT_SECONDS="1",
+        TASK_TIMEOUT_SECONDS="1",
         **{name.upper(): str(value) for name, value in storage_settings.items()},
     )
     secrets = {
@@ -217,72 +222,41 @@ async def test_secrets_stay_in_the_job_while_it_runs(
         "transient": {"status": "failure", "error": error},
         "odd": {"status": "odd"},
     }
-    headers = {"X-Client-Token": "token-of-alice"}
+    jobs: dict[str, str] = {}
     async with aiohttp.ClientSession() as http:
-        worker = await make_worker(OverHttp(process.url, http), go=False)
-        worker.answer = lambda task: answers[outcome]
-        request = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", **secrets}
-        async with http.post(
-            process.url + "/api/jobs/bot_runner", json={"initial_data": request}, headers=headers
-        ) as response:
-            url = f"{process.url}/api/jobs/{(await response.json())['job_id']}"
-        if outcome in answers:
-            worker.go()
-        else:
-            task = await worker.poll()
-            assert task
-            assert task["params"]["env_vars"] == secrets["env_vars"]
-        if outcome == "cancelled":
-            await http.post(url + "/cancel", headers=headers)
-        deadline = time.monotonic() + 10
-        while True:
-            async with http.get(url, headers=headers) as response:
-                job = await response.json()
-            if job["status"] in ("finished", "failed", "cancelled"):
-                break
-            assert time.monotonic() < deadline, job
-            await asyncio.sleep(0.02)
-        async with http.get(url + "/history", headers=headers) as response:
-            shown = await response.text()
-        assert sentinel not in json.dumps(job) + shown
+        orchestrator = OverHttp(process.url, http)
+        worker = await make_worker(orchestrator, go=False)
+        worker.answer = lambda task: answers[task["params"]["bot_id"]]
+
+        async def post(outcome: str, **more: str) -> None:
+            jobs[outcome] = await orchestrator.post(START | secrets | {"bot_id": outcome} | more)
+
+        # Two tasks that the worker leaves undone, and then one for each of its answers.
+        await post("cancelled")
+        assert (await worker.poll())["params"]["env_vars"] == secrets["env_vars"]
+        await orchestrator.request("POST", f"/api/jobs/{jobs['cancelled']}/cancel")
+        await post("timeout", action="status")
+        await worker.poll()
+        worker.go()
+        for outcome in answers:
+            await post(outcome)
+        ends = {outcome: await orchestrator.end_of(job_id) for outcome, job_id in jobs.items()}
+        special = {"success": "finished", "cancelled": "cancelled"}
+        assert {name: job["status"] for name, job in ends.items()} == dict.fromkeys(jobs, "failed") | special
+        for outcome, job_id in jobs.items():
+            _, shown = await orchestrator.request("GET", f"/api/jobs/{job_id}/history")
+            assert sentinel not in json.dumps([ends[outcome], shown]), outcome
     if "redis_port" in storage_settings:
         # The whole of Redis but the queue of a worker, which the worker has emptied.
         assert sentinel.encode() not in everything_in_redis(storage_settings["redis_port"])
-    code, _ = await asyncio.to_thread(process.end)
-    assert code == 0
+    assert await asyncio.to_thread(process.end) == 0
 
     logged = process.output.read_text()
     assert "dispatching task" in logged
     written = all_bytes(tmp_path, "history.db*")
     rows = sqlite3.connect(history).execute("SELECT event_type, client_token FROM job_history").fetchall()
     assert ("job_created", "client:CLIENT_TOKEN") in rows
-    assert b"echo" in written
+    assert b"cancelled" in written
     for secret in (sentinel, "token-of-alice", "worker-token-of-the-tests"):
         assert secret not in logged
         assert secret.encode() not in written
-
-
-def all_bytes(folder: Path, pattern: str) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.glob(pattern))
-
-
-def everything_in_redis(port: int) -> bytes:
-    """All keys and values, as Redis itself dumps them."""
-    import redis
-
-    found = b""
-    with redis.Redis(port=port) as client:
-        for key in client.scan_iter("*"):
-            kind = client.type(key)
-            found += key + b"\n"
-            if kind == b"string":
-                found += client.get(key) or b""
-            elif kind == b"zset":
-                found += b"".join(client.zrange(key, 0, -1))
-            elif kind == b"list":
-                found += b"".join(client.lrange(key, 0, -1))
-            elif kind == b"stream":
-                found += repr(client.xrange(key)).encode()
-            else:
-                found += repr(client.smembers(key) if kind == b"set" else client.hgetall(key)).encode()
-    return found

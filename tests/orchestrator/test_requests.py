@@ -1,8 +1,7 @@
 """Requests that are refused before any worker sees them."""
 
 import pytest
-
-START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
+from tests.orchestrator.conftest import START
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ async def test_mode_of_another_worker_is_on_offer_too(orchestrator, make_worker)
         worker.go()
 
     assert (await orchestrator.run(START | {"deployment_mode": "image"}))["status"] == "finished"
-    assert (await orchestrator.run(START))["status"] == "finished"
+    assert (await orchestrator.run())["status"] == "finished"
     assert [len(simple.tasks), len(image.tasks)] == [1, 1]
 
 
@@ -99,6 +98,6 @@ async def test_other_fields_of_the_body_are_refused(orchestrator, make_worker, b
 
 async def test_task_has_no_deadline_that_the_sdk_cannot_read(orchestrator, make_worker) -> None:
     worker = await make_worker(orchestrator)
-    await orchestrator.run(START)
+    await orchestrator.run()
     assert worker.tasks[0].get("deadline") is None
     assert isinstance(worker.tasks[0]["timestamp"], int)

@@ -4,15 +4,6 @@ import asyncio
 from typing import Any
 
 
-async def dispatched(orchestrator: Any, job_id: str) -> None:
-    """Wait until a job's task is in a worker's queue."""
-    for _ in range(500):
-        if (await orchestrator.job(job_id))["status"] == "waiting_for_worker":
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the job was not given out")
-
-
 async def test_a_burst_is_spread_over_all_workers(
     make_orchestrator: Any, make_worker: Any, storage_settings: dict[str, Any]
 ) -> None:
@@ -22,7 +13,7 @@ async def test_a_burst_is_spread_over_all_workers(
     await workers[0].heartbeat(status="busy")
     jobs = await asyncio.gather(*(orchestrator.post({"action": "list"}) for _ in range(12)))
     for job_id in jobs:
-        await dispatched(orchestrator, job_id)
+        await orchestrator.given_out(job_id)
     for worker in workers:
         worker.go()
     for job_id in jobs:

@@ -9,8 +9,6 @@ import aiohttp
 import pytest
 from tests.corpus.certificates import Authority
 
-START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
-
 
 @pytest.fixture
 def tls(tmp_path: Path) -> dict[str, Any]:
@@ -38,7 +36,7 @@ async def secure(make_orchestrator, session: aiohttp.ClientSession, settings: di
 async def test_clients_and_workers_speak_https(make_orchestrator, make_worker, tls, trusting) -> None:
     orchestrator = await secure(make_orchestrator, trusting, tls)
     await make_worker(orchestrator)
-    assert (await orchestrator.run(START))["status"] == "finished"
+    assert (await orchestrator.run())["status"] == "finished"
 
 
 async def test_plain_http_is_not_answered(make_orchestrator, tls, trusting) -> None:

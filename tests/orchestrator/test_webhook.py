@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
+from tests.orchestrator.waiting import SCALE, until
 
 from bot_runner_orchestrator.webhook import EventSelection, EventWebhook, Signer, WebhookMessage, message_of
 from bot_runner_orchestrator.webhook.delivery import _seconds
 
 SECRET = "the receiver's secret"
-START = {"action": "start", "bot_id": "echo", "deployment_mode": "simple", "code": "print()"}
 CRASH = {
     "user_id": "alice",
     "bot_id": "echo",
@@ -62,11 +62,8 @@ class Receiver:
 
     async def receives(self, count: int) -> list[dict[str, Any]]:
         """Wait for so many requests; returns their bodies."""
-        for _ in range(1500):
-            if len(self.got) >= count:
-                return [json.loads(body) for _, body in self.got]
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{len(self.got)} of {count} came")
+        await until(lambda: len(self.got) >= count, what=lambda: f"{len(self.got)} of {count} came")
+        return [json.loads(body) for _, body in self.got]
 
     def ids(self) -> list[str]:
         return [headers["webhook-id"] for headers, _ in self.got]
@@ -105,11 +102,8 @@ def message(number: int = 1) -> WebhookMessage:
 
 
 async def logged(caplog: pytest.LogCaptureFixture, text: str) -> str:
-    for _ in range(1500):
-        if text in caplog.text:
-            return caplog.text
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{text!r} is not in {caplog.text!r}")
+    await until(lambda: text in caplog.text, what=lambda: f"{text!r} in {caplog.text!r}")
+    return caplog.text
 
 
 def signature(headers: dict[str, str], body: bytes, key: bytes) -> str:
@@ -126,14 +120,8 @@ async def test_a_message_is_signed_over_its_id_its_time_and_its_body(receiver, m
         {
             "type": "bot_crashed",
             "timestamp": "2026-01-02T03:04:05Z",
-            "data": {
-                "user_id": "alice",
-                "bot_id": "echo",
-                "mode": "simple",
-                "exit_code": 1,
-                "reason": "crash_loop",
-                "worker_id": "worker-1",
-            },
+            "data": {name: value for name, value in CRASH.items() if name != "at"}
+            | {"worker_id": "worker-1"},
         }
     ]
     headers, body = receiver.got[0]
@@ -150,22 +138,13 @@ def test_a_secret_of_standard_webhooks_is_taken_out_of_its_base64() -> None:
 
 def test_an_event_that_is_reported_twice_has_one_id() -> None:
     assert message().id == message().id
-    ids = {
-        message().id,
-        message(2).id,
-        message_of("worker-2", "event-1", "bot_crashed", CRASH, None).id,
-    }
-    assert len(ids) == 3
+    others = message(2), message_of("worker-2", "event-1", "bot_crashed", CRASH, None)
+    assert len({each.id for each in (message(), *others)}) == 3
 
 
 def test_secrets_and_logs_stay_out_of_the_message() -> None:
-    payload = CRASH | {
-        "logs": "SENTINEL",
-        "last_lines": ["SENTINEL"],
-        "env_vars": {"A": "SENTINEL"},
-        "bot_token": "SENTINEL",
-    }
-    assert b"SENTINEL" not in message_of("w", "e", "bot_crashed", payload, None).body
+    secrets = {key: {"A": ["SENTINEL"]} for key in ("logs", "last_lines", "env_vars", "bot_token")}
+    assert b"SENTINEL" not in message_of("w", "e", "bot_crashed", CRASH | secrets, None).body
 
 
 # Delivery.
@@ -258,11 +237,12 @@ async def test_no_more_than_so_many_messages_wait(receiver, make_webhook, caplog
     go_on.set()
     await receiver.receives(5)
     # There is room as soon as one of them has been answered.
-    for _ in range(1500):
+
+    def taken() -> bool:
         webhook.offer(message(8))
-        if "events were not sent" in caplog.text:
-            break
-        await asyncio.sleep(0.02)
+        return "events were not sent" in caplog.text
+
+    await until(taken)
     await receiver.receives(6)
     assert set(receiver.ids()) == {message(number).id for number in (0, 1, 2, 3, 4, 8)}
 
@@ -286,24 +266,21 @@ def test_the_receivers_own_wish_to_wait_is_read(header: str, seconds: float) -> 
 # What is sent.
 
 
+EVENTS = ("started", "crashed", "exited", "stopped", "expiring", "expired", "removed")
+
+
 @pytest.mark.parametrize(
     ("chosen", "sent"),
     [
         (None, {"crashed", "exited", "expiring", "expired", "stopped by us"}),
         ("bot_started, bot_stopped", {"started", "stopped", "stopped by us"}),
-        (
-            "all",
-            {"started", "crashed", "exited", "stopped", "stopped by us", "expiring", "expired", "removed"},
-        ),
+        ("all", {*EVENTS, "stopped by us"}),
         ("bot_exited:reason", set()),
         ("", set()),
     ],
 )
 def test_the_operator_chooses_the_events(chosen: str | None, sent: set[str]) -> None:
-    events = {
-        name: (f"bot_{name}", {})
-        for name in ("started", "crashed", "exited", "stopped", "expiring", "expired", "removed")
-    }
+    events = {name: (f"bot_{name}", {}) for name in EVENTS}
     events |= {"stopped by us": ("bot_stopped", {"reason": "disk_limit"}), "other": ("progress", {})}
     defaults = "bot_crashed,bot_exited,bot_expiring,bot_expired,bot_stopped:reason"
     selection = EventSelection.parse(defaults if chosen is None else chosen)
@@ -339,21 +316,10 @@ async def test_crash_and_expiry_are_sent_and_all_events_kept(
     await orchestrator.engine.stop()
     assert len(receiver.got) == 4
 
-    rows = (
-        sqlite3.connect(history)
-        .execute(
-            "SELECT event_type, context_snapshot FROM job_history WHERE event_type LIKE 'worker_event:bot%'"
-        )
-        .fetchall()
-    )
-    assert [kind.removeprefix("worker_event:bot_") for kind, _ in rows] == [
-        "started",
-        "stopped",
-        "stopped",
-        "crashed",
-        "expiring",
-        "expired",
-    ]
+    query = "SELECT event_type, context_snapshot FROM job_history WHERE event_type LIKE 'worker_event:bot%'"
+    rows = sqlite3.connect(history).execute(query).fetchall()
+    kinds = [kind.removeprefix("worker_event:bot_") for kind, _ in rows]
+    assert kinds == ["started", "stopped", "stopped", "crashed", "expiring", "expired"]
     kept = json.loads(rows[3][1])["payload"]
     assert (kept["bot_id"], kept["user_id"], kept["exit_code"]) == ("echo", "alice", 1)
     for written in (history.read_bytes(), *(body for _, body in receiver.got)):
@@ -389,8 +355,8 @@ async def test_a_receiver_that_hangs_delays_no_task_and_no_end(
     worker = await make_worker(orchestrator)
     for _ in range(20):
         await worker.event("bot_crashed", CRASH)
-    assert (await orchestrator.run(START))["status"] == "finished"
+    assert (await orchestrator.run())["status"] == "finished"
     with caplog.at_level(logging.ERROR):
         logging.getLogger().addHandler(caplog.handler)
-        await asyncio.wait_for(orchestrator.engine.stop(), 10)
+        await asyncio.wait_for(orchestrator.engine.stop(), 10 * SCALE)
     assert "20 events were not sent to the webhook" in caplog.text
