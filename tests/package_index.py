@@ -136,7 +136,7 @@ def package_index(folder: Path) -> Iterator[PackageIndex]:
         context = authority.server_context(address)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         index.url = f"https://{address}:{server.server_port}/simple"
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
             yield index

@@ -7,10 +7,9 @@ import io
 import json
 import os
 import platform
-import socket
+import re
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from bot_runner_worker.engine import Engine
+from bot_runner_worker.testing.waiting import until_sync
 
 USERNAME = "reader"
 PASSWORD = "sentinel-registry-password"
@@ -27,9 +27,9 @@ _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CONFIG = """\
 version: 0.1
-log: {{level: error}}
+log: {{level: info}}
 storage: {{filesystem: {{rootdirectory: "{folder}/data"}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "127.0.0.1:0"}}
 """
 _AUTH = 'auth: {{htpasswd: {{realm: test, path: "{folder}/htpasswd"}}}}\n'
 
@@ -44,29 +44,19 @@ class Registry:
     """
 
     def __init__(self, folder: Path, *, private: bool = False, log: Path | None = None) -> None:
-        self.port = _free_port()
         self.private = private
-        self.host = f"127.0.0.1:{self.port}"
-        hashed = subprocess.run(
-            ["htpasswd", "-Bbn", USERNAME, PASSWORD], check=True, capture_output=True, timeout=20
-        )
-        (folder / "htpasswd").write_bytes(hashed.stdout)
-        config = folder / f"{self.port}.yml"
-        config.write_text((_CONFIG + (_AUTH if private else "")).format(folder=folder, port=self.port))
-        with open(log or os.devnull, "wb") as output:
+        if private:
+            words = ["htpasswd", "-Bbc", str(folder / "htpasswd"), USERNAME, PASSWORD]
+            subprocess.run(words, check=True, capture_output=True)
+        config = folder / ("private.yml" if private else "open.yml")
+        config.write_text((_CONFIG + (_AUTH if private else "")).format(folder=folder))
+        said = config.with_suffix(".log")
+        with open(log or os.devnull, "wb") as output, said.open("wb") as errors:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(config)], stdout=output, stderr=subprocess.DEVNULL
+                ["docker-registry", "serve", str(config)], stdout=output, stderr=errors
             )
-        self._wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise TimeoutError("docker-registry did not start")
+        listening = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+        self.host = until_sync(lambda: listening.search(said.read_text()), 20, said.read_text)[1]
 
     def close(self) -> None:
         """End the process."""
@@ -112,7 +102,7 @@ class Registry:
         repository, _, tag = name.rpartition(":")
         base = f"http://{self.host}/v2/{repository}"
         layer = tar_of(files or {"empty": b""})
-        compressed = gzip.compress(layer, mtime=0)
+        compressed = gzip.compress(layer, 1, mtime=0)
         description = {
             "architecture": architecture or _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
@@ -151,12 +141,6 @@ def _send(method: str, url: str, content: bytes = b"", kind: str = "application/
     request = Request(url, data=content, method=method, headers={"Content-Type": kind})
     with urlopen(request, timeout=30) as answer:
         return str(answer.headers.get("Location", ""))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tar_of(files: Mapping[str, bytes]) -> bytes:

@@ -59,36 +59,16 @@ def test_a_mode_is_content() -> None:
     assert context(files).digest != context(files, executable=frozenset({"run.sh"})).digest
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "/etc/passwd",
-        "../x",
-        "a/../../x",
-        "a/..",
-        "C:/x",
-        "a\\b",
-        "a\nb",
-        "a\0b",
-        "a/",
-        ".",
-        "\ud800",
-        "x" * 256,
-        "/".join(["d" * 200] * 6),
-    ],
-)
+@pytest.mark.parametrize("path", ["", "a/..", "a/", ".", "\ud800"])
 def test_paths_that_are_refused(path: str) -> None:
+    """Besides what the corpus has."""
     with pytest.raises(Rejected) as caught:
         checked_path(path)
     assert caught.value.code == "INVALID_PATH"
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("a", "a"), ("a", "A"), ("a", "a/b"), ("a/b", "a"), ("é", "e\u0301"), ("a//b", "a/b")],
-)
+@pytest.mark.parametrize(("first", "second"), [("a", "a"), ("a/b", "a"), ("é", "e\u0301"), ("a//b", "a/b")])
 def test_two_files_in_one_place_are_refused(first: str, second: str) -> None:
     with pytest.raises(Rejected) as caught, BuildContextWriter(max_size=100) as writer:
         writer.add(first, "1")

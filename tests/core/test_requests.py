@@ -36,23 +36,9 @@ def test_params_that_are_no_object(params: Any) -> None:
     assert rejection(ListBots, params).code == "INVALID_FIELD"
 
 
-@pytest.mark.parametrize(
-    "env_vars",
-    [
-        ["A=b"],
-        {"": "x"},
-        {"A=B": "x"},
-        {"1A": "x"},
-        {"A B": "x"},
-        {"A": "nul\0"},
-        {"A": 1},
-        {"A": None},
-        {"A": "\ud800"},
-        {"A": "x" * 200_000},
-        {1: "x"},
-    ],
-)
+@pytest.mark.parametrize("env_vars", [{"1A": "x"}, {"A B": "x"}, {"A": None}, {1: "x"}])
 def test_environments_that_are_refused(env_vars: Any) -> None:
+    """Besides what the corpus has."""
     assert rejection(StartBot, {**START, "env_vars": env_vars}).code == "INVALID_ENVIRONMENT"
 
 
@@ -63,30 +49,13 @@ def test_a_message_does_not_repeat_a_value() -> None:
     assert "s3cret" not in str(error.to_dict())
 
 
-@pytest.mark.parametrize(
-    "limits",
-    [
-        {"memory_mb": 0},
-        {"memory_mb": -1},
-        {"memory_mb": "64"},
-        {"memory_mb": True},
-        {"memory_mb": 2**63 - 1},
-        {"memory_mb": 64.5},
-        {"cpu_cores": float("nan")},
-        {"cpu_cores": float("inf")},
-        {"cpu_cores": 0},
-        {"cpu_cores": -1},
-        {"cpu_cores": "1e9"},
-        {"cpu_cores": True},
-        {"pids": 0},
-        {"pids": -1},
-    ],
-)
+@pytest.mark.parametrize("limits", [{"cpu_cores": -1}, {"cpu_cores": "1e9"}, {"cpu_cores": True}])
 def test_limits_that_would_mean_unlimited_or_nonsense(limits: Any) -> None:
+    """Besides what the corpus has."""
     assert rejection(StartBot, {**START, "resource_limits": limits}).code == "INVALID_LIMIT"
 
 
-@pytest.mark.parametrize("lines", [0, -1, "abc", "10", 1.5, True, 10**9, None])
-def test_log_lines_are_a_number_within_bounds(lines: Any) -> None:
+@pytest.mark.parametrize("lines", ["10", None])
+def test_log_lines_are_a_number(lines: Any) -> None:
     params = {"user_id": "user", "bot_id": "bot", "lines": lines}
     assert rejection(GetLogs, params).code == "INVALID_FIELD"

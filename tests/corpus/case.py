@@ -4,6 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+BY_THE_ENGINE = frozenset(
+    {
+        *("BUILD_FAILED", "BUILD_LIMIT_EXCEEDED", "BUILD_TIMED_OUT", "START_FAILED", "BOT_NOT_FOUND"),
+        *("IMAGE_ACCESS_DENIED", "IMAGE_NOT_FOUND", "IMAGE_PULL_FAILED", "IMAGE_PULL_TIMED_OUT"),
+        *("IMAGE_REFUSED", "IMAGE_TOO_LARGE"),
+        *("REGISTRY_AUTH_FAILED", "REGISTRY_RATE_LIMITED", "REGISTRY_UNAVAILABLE"),
+    }
+)
+"""Codes that come of what the Engine, its builder or a registry says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -20,7 +30,7 @@ class Case:
         secrets: Texts that must be found in no answer and no log.
         no_requests: Whether the marker server must have seen no request at all.
         max_memory: Bytes by which the worker's memory may grow while it is tried.
-        seconds: Time limit.
+        engine: Whether it must be tried on a real Engine although its code does not say so.
     """
 
     name: str
@@ -31,9 +41,14 @@ class Case:
     secrets: tuple[str, ...] = ()
     no_requests: bool = True
     max_memory: int = 96 * 1024 * 1024
-    seconds: float = 60.0
+    engine: bool = False
 
     @property
     def codes(self) -> tuple[str, ...]:
         """The codes that are right."""
         return (self.code,) if isinstance(self.code, str) else self.code
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether it gets as far as the Engine; all others are refused before, and are tried in memory."""
+        return self.engine or not BY_THE_ENGINE.isdisjoint(self.codes)

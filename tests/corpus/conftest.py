@@ -5,27 +5,31 @@ import logging
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
-from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from pydantic import SecretStr
-from tests.conftest import BASE_IMAGE, ENGINE, RunnerUnderTest
+from tests.conftest import BASE_IMAGE, RunnerUnderTest, runner_under_test
 from tests.corpus import names
 from tests.corpus.servers import ALLOWED, Servers
 
 from bot_runner_worker.images.store import ImageStore
 from bot_runner_worker.logs import set_up_logging
-from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
+from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_settings
 
 SharedRunner = Callable[[Mapping[str, Any]], Awaitable[RunnerUnderTest]]
+SharedMemoryRunner = Callable[[Mapping[str, Any]], MemoryRunner]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many hostile inputs were tried, and ended as they should; from the reports of all processes."""
-    tried = [each for each in terminalreporter.getreports("passed") if "::test_hostile_input[" in each.nodeid]
+    tried = [
+        each
+        for each in terminalreporter.getreports("passed")
+        if "/test_corpus.py::test_hostile_input" in each.nodeid
+    ]
     if tried:
         terminalreporter.write_line(f"hostile inputs tried: {len(tried)}")
 
@@ -52,56 +56,68 @@ def host_names(monkeypatch: pytest.MonkeyPatch) -> None:
     names.install(monkeypatch)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest.fixture(scope="session")
 async def shared_runner(servers: Servers) -> AsyncIterator[SharedRunner]:
-    """Runners by their settings, each in a namespace of its own, swept at the end."""
+    """Runners on the Engine by their settings, each in a namespace of its own, swept at the end."""
     runners: dict[str, RunnerUnderTest] = {}
+    async with AsyncExitStack() as stack:
 
-    async def get(settings: Mapping[str, Any]) -> RunnerUnderTest:
-        key = repr(sorted(settings.items()))
+        async def get(changes: Mapping[str, Any]) -> RunnerUnderTest:
+            key = repr(sorted(changes.items()))
+            if key not in runners:
+                settings = {"stop_grace_seconds": 1, **_settings(servers), **changes}
+                runner = await stack.enter_async_context(runner_under_test(**settings))
+                # The base image with the operator's CA is made at the first need, and stays: not a case's
+                # doing, nor within the time that the case leaves a build.
+                patient = runner.settings.model_copy(update={"build_timeout_seconds": 600})
+                await ImageStore(runner.engine, patient).base()
+                runners[key] = runner
+            return runners[key]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def shared_memory_runner(servers: Servers) -> SharedMemoryRunner:
+    """Runners over an Engine in memory by their settings, otherwise as those on the Engine."""
+    runners: dict[str, MemoryRunner] = {}
+
+    def get(changes: Mapping[str, Any]) -> MemoryRunner:
+        key = repr(sorted(changes.items()))
         if key not in runners:
-            runners[key] = await _new_runner(servers, settings)
+            runners[key] = MemoryRunner(memory_settings(**{**_settings(servers), **changes}))
         return runners[key]
 
-    yield get
-    for runner in runners.values():
-        await runner.runner.runtime.remove_all()
-        await runner.runner.__aexit__()
+    return get
 
 
-async def _new_runner(servers: Servers, changes: Mapping[str, Any]) -> RunnerUnderTest:
-    namespace = f"corpus-{uuid4().hex[:12]}"
-    settings = {
+def _settings(servers: Servers) -> dict[str, Any]:
+    return {
         "worker_token": SecretStr("sentinel-worker-token"),
-        "docker_host": ENGINE,
         "base_image": BASE_IMAGE,
-        "docker_network": f"{namespace}-net",
         "source_addresses_allowed": f"{ALLOWED}/32",
         "ca_bundle": servers.authority.certificate,
-        "source_timeout_seconds": 5,
+        "source_timeout_seconds": 120,
         "max_source_size": "8m",
         "max_context_size": "16m",
-        "build_timeout_seconds": 60,
-        "stop_grace_seconds": 1,
-        **changes,
     }
-    runner = Runner(Settings.load(runner_namespace=namespace, **settings))
-    # The base image with the operator's CA is made at the first need, and stays: not a case's doing, nor
-    # within the time that the case leaves a build.
-    patient = runner.settings.model_copy(update={"build_timeout_seconds": 60})
-    await ImageStore(runner.engine, patient).base()
-    return RunnerUnderTest(runner)
+
+
+@pytest.fixture(scope="session")
+def talkative() -> Settings:
+    """Settings of whoever wants to read everything."""
+    return Settings.load(worker_token=SecretStr("unused"), log_level="DEBUG")
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
+def log(talkative: Settings) -> Iterator[io.StringIO]:
     """Everything that is logged, at the most talkative level and as the operator would see it."""
     root = logging.getLogger()
     handlers, level, stream = root.handlers[:], root.level, sys.stderr
     written = io.StringIO()
     sys.stderr = written
     try:
-        set_up_logging(Settings.load(worker_token=SecretStr("unused"), log_level="DEBUG"))
+        set_up_logging(talkative)
     finally:
         sys.stderr = stream
     yield written

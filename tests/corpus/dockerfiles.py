@@ -116,6 +116,7 @@ CASES = [
             "corpus/onbuild:1", config={"OnBuild": [f"ADD http://{FORBIDDEN}:{servers.marker.port}/x /x"]}
         ),
         REFUSED,
+        engine=True,
     ),
     base("from-rate-limited", lambda servers: f"{fake_registry(429).host}/a/b", "REGISTRY_RATE_LIMITED"),
     # Posing as somebody else.

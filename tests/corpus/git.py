@@ -14,6 +14,7 @@ LARGE = "GIT_TOO_LARGE"
 UNSAFE = "UNSAFE_REPOSITORY"
 NO_FOLDER = "GIT_FOLDER_NOT_FOUND"
 COMMIT = "a" * 40
+IMPATIENT = {"source_timeout_seconds": 1}
 
 
 def url(name: str, git_repo: str, code: str | tuple[str, ...] = URL, **more: Any) -> Case:
@@ -198,9 +199,9 @@ CASES = [
     repository("empty", "GIT_REF_NOT_FOUND", lambda repository: None),
     # Servers.
     server("redirect-to-inner-host", URL, "redirect/x.git"),
-    server("endless-references", ("GIT_TIMED_OUT", LARGE), "endless/x.git"),
+    server("endless-references", ("GIT_TIMED_OUT", LARGE), "endless/x.git", settings=IMPATIENT),
     server("endless-pack", LARGE, "endless-pack/x.git"),
-    server("slow-server", "GIT_TIMED_OUT", "drip/x.git"),
+    server("slow-server", "GIT_TIMED_OUT", "drip/x.git", settings=IMPATIENT),
     server("not-git", "GIT_REF_NOT_FOUND", "page/x.git"),
     server("garbage", "GIT_FAILED", "garbage/x.git"),
     server("server-error", "GIT_UNREACHABLE", "503/x.git"),

@@ -1,6 +1,5 @@
 """Hostile image names, registries and images."""
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -141,10 +140,6 @@ CASES = [
     pulled("layer-of-another-server", lambda servers: _leading_to(servers, "layer-url"), FAILED),
     pulled("registry-down", lambda servers: "127.0.0.1:1/a/b", "REGISTRY_UNAVAILABLE"),
     # Images.
-    made("other-platform", "PLATFORM_MISMATCH", architecture="s390x"),
-    made("too-large", "IMAGE_TOO_LARGE", files={"x": os.urandom(18_000_000)},
-        settings={"max_image_size": "16m"}),
-    made("bomb", "IMAGE_TOO_LARGE", files={"x": bytes(40_000_000)}, settings={"max_image_size": "16m"}),
     made("no-command", "START_FAILED"),
     made("missing-user", "START_FAILED", config={"Cmd": ["/empty"], "User": "nobody-knows"}),
     made("volume-at-root", "IMAGE_REFUSED", config={"Volumes": {"/": {}}}),

@@ -7,37 +7,24 @@
 import asyncio
 import json
 import sys
-from pathlib import Path
 from typing import Any
+
+from tests.corpus.watching import PeakMemory
 
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
+from bot_runner_worker.testing.memory_runner import ignore_progress
 
 
 async def probe(params: dict[str, Any]) -> dict[str, Any]:
     """Serve the task between two looks at the memory, and remove what was started."""
-
-    async def ignore(_fraction: float, _message: str) -> None:
-        pass
-
     async with Runner(Settings.load()) as runner:
         # What is loaded at the first use of the Engine, TLS and plugins is not the context's doing.
-        await runner.run_task("list_bots", {"user_id": "alice"}, ignore)
-        before = _status("VmRSS")
-        _forget_the_peak()
-        outcome = await runner.run_task("start_bot", params, ignore)
-        grown = _status("VmHWM") - before
+        await runner.run_task("list_bots", {"user_id": "alice"}, ignore_progress)
+        with PeakMemory() as memory:
+            outcome = await runner.run_task("start_bot", params, ignore_progress)
         await runner.runtime.remove_all()
-        return {"grown": grown, "error": outcome.error}
-
-
-def _forget_the_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+        return {"grown": memory.growth, "error": outcome.error}
 
 
 if __name__ == "__main__":

@@ -100,20 +100,15 @@ def test_images_that_a_dockerfile_needs(text: str, images: list[str]) -> None:
 @pytest.mark.parametrize(
     "instruction",
     [
-        "ADD http://127.0.0.1/x /x", "ADD https://example.com/x /x", "add HTTP://h/x /x",
-        "ADD a http://h/x /x",
-        'ADD ["http://h/x", "/x"]', 'ADD ["http:\\u002f\\u002fh/x", "/x"]', 'ADD ["ht\\\\tp://h/x", "/x"]',
-        "ADD ht\\tp://h/x /x", 'ADD "http"://h/x /x', "ADD 'h'ttp://h/x /x", "ADD h\"t\"tp:\\//h/x /x",
-        "ADD --chown=1 http://h/x /x", "ADD -- http://h/x /x", "ADD \\\n  http://h/x \\\n /x",
-        "ADD ftp://h/x /x", "ADD git://h/x.git /x", "ADD $URL /x", "ADD ${URL}x /x", 'ADD ["$URL", "/x"]',
-        "ADD a ${B:-http}x /x", "ADD\thttp://h/x\t/x", "ADD\u00a0 a http://h/x /x",
-        "ONBUILD ADD http://h/x /x", "ONBUILD RUN true", "onbuild COPY . .",
-        f"LABEL {PREFIX}role=bot", f'LABEL "{PREFIX}role"="bot"', "LABEL io.avtomatika.bot\\-runner.role=bot",
+        "add HTTP://h/x /x", 'ADD ["ht\\\\tp://h/x", "/x"]', "ADD 'h'ttp://h/x /x", "ADD h\"t\"tp:\\//h/x /x",
+        "ADD --chown=1 http://h/x /x", "ADD ftp://h/x /x", 'ADD ["$URL", "/x"]', "ADD\thttp://h/x\t/x",
+        "ADD\u00a0 a http://h/x /x", "ONBUILD RUN true", "onbuild COPY . .", f'LABEL "{PREFIX}role"="bot"',
         "LABEL 'io.avtomatika'.bot-runner.role=bot", f"LABEL a=b {PREFIX}namespace=x",
-        f"LABEL {PREFIX}user-id victim", "LABEL $P.bot-runner.role=bot", 'LABEL a="b" ${P}x=y', "LABEL $A $B",
+        f"LABEL {PREFIX}user-id victim", 'LABEL a="b" ${P}x=y', "LABEL $A $B",
     ],
 )  # fmt: skip
 def test_what_reaches_too_far_is_refused(instruction: str) -> None:
+    """Besides what the corpus has."""
     error = refusal(f"FROM python\n{instruction}\n")
     assert error.code in ("DOCKERFILE_REFUSED", "INVALID_DOCKERFILE")
     assert error.details["line"] == 2
@@ -165,25 +160,8 @@ def test_what_cannot_be_read_is_named_with_its_line(text: str, line: int) -> Non
     assert error.details["line"] == line
 
 
-@pytest.mark.parametrize(
-    ("image", "code"),
-    [
-        ("sha256:" + "a" * 64, "INVALID_IMAGE_NAME"),
-        ("a" * 64, "INVALID_IMAGE_NAME"),
-        ("bot-runner/default:abc", "INVALID_IMAGE_NAME"),
-        ("docker.io/bot-runner/default:abc", "INVALID_IMAGE_NAME"),
-        ("Python", "INVALID_IMAGE_NAME"),
-    ],
-)
-@pytest.mark.parametrize("template", ["FROM {}", "ARG I={}\nFROM $I", "FROM a\nCOPY --from={} / /"])
-def test_images_of_this_machine_are_refused_wherever_they_are_named(
-    template: str, image: str, code: str
-) -> None:
-    assert refusal(template.format(image)).code == code
-
-
-def test_another_platform_is_refused() -> None:
-    assert refusal("FROM --platform=linux/s390x python").code == "PLATFORM_MISMATCH"
+def test_images_of_this_machine_are_refused_in_a_variable_too() -> None:
+    assert refusal("ARG I=bot-runner/default:abc\nFROM $I").code == "INVALID_IMAGE_NAME"
 
 
 def test_onbuild_of_a_base_image_is_refused() -> None:
@@ -197,10 +175,3 @@ def test_onbuild_of_a_base_image_is_refused() -> None:
 def test_labels_of_a_base_image_cannot_pose_as_ours() -> None:
     lines = rendered("FROM python", labels={f"{PREFIX}user-id": "victim", f"{PREFIX}role": "bot", "x": "y"})
     assert lines[1] == f'LABEL "{PREFIX}user-id"="" "{PREFIX}role"="build"'
-
-
-def test_a_dockerfile_that_is_too_large_or_not_text_is_refused() -> None:
-    for content in (b"FROM a\n" + b"#" * dockerfiles.MAX_SIZE, b"FROM a\n\xff\xfe"):
-        with pytest.raises(Rejected) as caught:
-            dockerfiles.parse(content)
-        assert caught.value.code == "INVALID_DOCKERFILE"

@@ -38,18 +38,13 @@ def test_the_normal_form(text: str, normal: str, familiar: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", "python ", "python\n", "Python", "ghcr.io/Me/bot", "-x", "x:", ":x", "x:..",
-        "x:" + "a" * 129,
-        "a//b", "/a", "a/", "../a", "a..b", "a/./b", "x@sha256:12", f"x@SHA256:{'a1' * 32}",
-        f"x@md5:{'a' * 32}",
-        "https://ghcr.io/me/bot", "docker://me/bot", "me@ghcr.io/bot", "$IMAGE", "a b", "a\0b", "пайтон",
-        "[::1]:5000/x", "host:port/x", "a" * 256, "a/" * 200 + "b", "a" * 100_000,
-        # What an Engine would take for one of its own images.
-        "a1" * 32, DIGEST, "bot-runner/default:abc", "docker.io/bot-runner/default:abc",
-        "index.docker.io/bot-runner/x",
+        "", "python ", "ghcr.io/Me/bot", "-x", "x:", ":x", "x:..", "a//b", "/a", "a/", "a..b", "a/./b",
+        f"x@SHA256:{'a1' * 32}", f"x@md5:{'a' * 32}", "docker://me/bot", "a b", "host:port/x", "a" * 256,
+        "a/" * 200 + "b",
     ],
 )  # fmt: skip
 def test_what_is_no_reference_is_refused(text: str) -> None:
+    """Besides what the corpus has."""
     with pytest.raises(Rejected) as caught:
         ImageReference.parse(text)
     assert caught.value.code == "INVALID_IMAGE_NAME"

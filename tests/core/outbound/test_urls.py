@@ -50,19 +50,14 @@ def test_the_origin_is_normalised(url: str, origin: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "example.com/x", "//example.com/x", "/etc/passwd", "https:/example.com", "https://",
-        "https://$HOST/x", "https://example.com\\@127.0.0.1/x", "https://example.com/a b",
-        "https://example.com/\n", "https://example.com/\x00", "https://example.com/\x7f",
-        "https://ex\u0430mple.com/", "https://\u2460\u2461\u2466.0.0.1/", "https://127\u30020\u30020\u30021/",
-        "https://example.com:0/", "https://example.com:99999/", "https://example.com:/", "https://example.com:x/",
-        "https://[::1", "https://[fe80::1%25eth0]/", "https://[fe80::1%eth0]/", "https://[example.com]/",
-        "https://exam%70le.com/", "https://-example.com/", "https://example..com/", "https://.com/",
-        "https://example.com/\u0430", "https://example.com/#x", "https://user@/", "https://a,b/",
-        "https://" + "a" * 300 + ".com/",
-        "https://example.com/" + "a" * 3000,
+        "", "example.com/x", "https:/example.com", "https://", "https://example.com/a b", "https://example.com/\x7f",
+        "https://example.com:/", "https://example.com:x/", "https://[::1", "https://[fe80::1%eth0]/",
+        "https://[example.com]/", "https://-example.com/", "https://example..com/", "https://.com/",
+        "https://example.com/\u0430", "https://user@/", "https://a,b/", "https://" + "a" * 300 + ".com/",
     ],
 )  # fmt: skip
 def test_what_two_programs_might_read_differently_is_refused(url: str) -> None:
+    """Besides what the corpus has."""
     error = refusal(url)
     assert error.code == "INVALID_GIT_URL"
     assert error.details == {"field": "git_repo"}
@@ -71,11 +66,6 @@ def test_what_two_programs_might_read_differently_is_refused(url: str) -> None:
 def test_an_error_never_repeats_the_url() -> None:
     error = refusal("https://me:hunter2@example.com/#x")
     assert "hunter2" not in str(error.to_dict())
-
-
-@pytest.mark.parametrize("url", ["ssh://example.com/x", "file:///etc/passwd", "gopher://h/x", "ext::sh"])
-def test_other_schemes_are_refused(url: str) -> None:
-    assert refusal(url).code in ("SCHEME_DENIED", "INVALID_GIT_URL")
 
 
 def test_the_operator_closes_plain_http() -> None:

@@ -11,20 +11,17 @@ from bot_runner_worker.errors import Rejected
 from bot_runner_worker.projects import ProjectTreeWriter, TreeCodes
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("a", "a"), ("a", "A"), ("a", "./a"), ("a", "a/b"), ("a/b", "a"), ("\u00e9", "e\u0301"), ("A/b", "a")],
-)
-def test_no_path_is_there_twice_on_any_file_system(first: str, second: str) -> None:
+def test_a_file_cannot_have_the_name_of_a_folder_in_other_letters() -> None:
     with writer() as collecting:
-        collecting.add(first, io.BytesIO(), 0)
+        collecting.add("A/b", io.BytesIO(), 0)
         with pytest.raises(Rejected) as caught:
-            collecting.add(second, io.BytesIO(), 0)
+            collecting.add("a", io.BytesIO(), 0)
     assert caught.value.code == "UNSAFE"
 
 
-@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "", "a\0", "a\\b", "x/", "a" * 300])
-def test_no_path_leads_out(path: str) -> None:
+@pytest.mark.parametrize("path", ["", "x/"])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    """Besides what the corpus has."""
     with writer() as collecting, pytest.raises(Rejected) as caught:
         collecting.add(path, io.BytesIO(), 0)
     assert caught.value.code == "UNSAFE"

@@ -2,24 +2,24 @@
 
 import asyncio
 import io
-import time
+import threading
 
 import pytest
 from tests.core.projects.trees import deadline
 
 from bot_runner_worker.errors import Rejected
 from bot_runner_worker.projects import in_thread
+from bot_runner_worker.testing.waiting import until
 
 
-async def test_the_event_loop_goes_on_meanwhile() -> None:
-    ticks = 0
+async def test_the_event_loop_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot_runner_worker.projects.work._TICK", 0.02)
+    ticked = threading.Event()
 
     async def tick() -> None:
-        nonlocal ticks
-        ticks += 1
+        ticked.set()
 
-    assert await in_thread(lambda: time.sleep(2.2) or 42, deadline(), tick) == 42
-    assert ticks == 2
+    assert await in_thread(lambda: ticked.wait(30), deadline(), tick)
 
 
 async def test_work_that_takes_too_long_is_rejected() -> None:
@@ -37,23 +37,21 @@ async def test_work_that_takes_too_long_is_rejected() -> None:
 async def test_a_cancelled_task_leaves_no_work_and_no_file_behind() -> None:
     limit = deadline()
     made = io.BytesIO()
-    running = True
+    begun, ended = threading.Event(), threading.Event()
 
     def work() -> io.BytesIO:
-        nonlocal running
+        begun.set()
         try:
             while True:
                 limit.check()
         except Rejected:
-            running = False
+            ended.set()
             return made
 
-    begun = time.monotonic()
     task = asyncio.create_task(in_thread(work, limit))
-    await asyncio.sleep(0.1)
+    await until(begun.is_set)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - begun < 5
-    assert not running
+    assert ended.is_set()
     assert made.closed

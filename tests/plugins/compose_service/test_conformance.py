@@ -58,7 +58,7 @@ class TestConformance(PluginConformance):
         "one of a ready image": _ready,
         "one of a private repository": lambda site: _built(site, "private/built", git_token=GIT_TOKEN),
     }
-    on_engine = ("one that is built", "one of a ready image")
+    on_engine = ("one that is built",)
     invalid = {
         "no repository": ({"deployment_mode": "compose"}, "MISSING_REQUIRED_FIELD"),
         "a file that is not there": (

@@ -1,15 +1,14 @@
-"""Services of Compose files from a real Git server, started on the real Engine."""
+"""Services of Compose files from a real Git server."""
 
-import asyncio
 from typing import Any
 
 import pytest
 from tests.conftest import BASE_IMAGE, RunnerUnderTest
-from tests.corpus.conftest import SharedRunner
+from tests.corpus.conftest import SharedMemoryRunner, SharedRunner
 from tests.corpus.servers import GIT_TOKEN, Servers
-from tests.plugins.starting import SETTINGS, removed
+from tests.plugins.starting import SETTINGS, removed, said
 
-pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+from bot_runner_worker.testing import MemoryRunner
 
 _BOT = """
 import os, sys, time
@@ -50,23 +49,19 @@ async def started(runner: RunnerUnderTest, **params: Any) -> tuple[dict[str, Any
     outcome = await runner.start("alice", "composed", deployment_mode="compose", **params)
     assert outcome.error is None, outcome.error
     try:
-        for _ in range(100):
-            logs = (await runner.task("get_logs", user_id="alice", bot_id="composed")).data["logs"]
-            if "done" in logs:
-                return outcome.data, logs
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"the bot said {logs!r}")
+        return outcome.data, await said(runner, "composed", "done")
     finally:
         await removed(runner, "composed")
 
 
-async def refused(runner: RunnerUnderTest, **params: Any) -> dict[str, Any]:
-    outcome = await runner.start("alice", "composed", deployment_mode="compose", **params)
+async def refused(runner: MemoryRunner, **params: Any) -> dict[str, Any]:
+    outcome = await runner.start(deployment_mode="compose", **params)
     assert outcome.error is not None, outcome.data
-    assert await runner.containers() == []
+    assert await runner.leftovers() == []
     return outcome.error
 
 
+@pytest.mark.slow
 async def test_a_service_that_is_built(shared_runner: SharedRunner, servers: Servers) -> None:
     runner = await shared_runner(SETTINGS)
     repository = servers.repository("private/composed.git")
@@ -94,6 +89,7 @@ async def test_a_service_that_is_built(shared_runner: SharedRunner, servers: Ser
     assert second["image"] == first["image"]
 
 
+@pytest.mark.slow
 async def test_a_service_of_a_ready_image(shared_runner: SharedRunner, servers: Servers) -> None:
     runner = await shared_runner(SETTINGS)
     code = "open('/data/x', 'w').write('done'); print(open('/data/x').read(), flush=True); "
@@ -110,8 +106,10 @@ async def test_a_service_of_a_ready_image(shared_runner: SharedRunner, servers: 
     assert any("init" in note for note in result["notes"])
 
 
-async def test_what_is_refused_leaves_nothing(shared_runner: SharedRunner, servers: Servers) -> None:
-    runner = await shared_runner(SETTINGS)
+async def test_what_is_refused_leaves_nothing(
+    shared_memory_runner: SharedMemoryRunner, servers: Servers
+) -> None:
+    runner = shared_memory_runner({})
     repository = servers.repository("refused.git")
     url = servers.git.url("/refused.git")
 
@@ -141,15 +139,15 @@ async def test_what_is_refused_leaves_nothing(shared_runner: SharedRunner, serve
 
 
 async def test_a_dockerfile_is_vetted_as_that_of_any_other_mode(
-    shared_runner: SharedRunner, servers: Servers
+    shared_memory_runner: SharedMemoryRunner, servers: Servers
 ) -> None:
-    runner = await shared_runner(SETTINGS)
+    before = len(servers.marked())
     servers.repository("adding.git").commit_files(
         {
             "compose.yaml": "services: {bot: {build: {dockerfile: bot.Dockerfile}}}",
             "bot.Dockerfile": f"FROM {BASE_IMAGE}\nADD {servers.forbidden} /x\n",
         }
     )
-    error = await refused(runner, git_repo=servers.git.url("/adding.git"))
+    error = await refused(shared_memory_runner({}), git_repo=servers.git.url("/adding.git"))
     assert error["code"] == "DOCKERFILE_REFUSED"
-    assert servers.marked() == []
+    assert servers.marked()[before:] == []

@@ -10,7 +10,7 @@ from tests.conftest import BASE_IMAGE
 from tests.corpus.servers import Handler, Server
 from tests.plugins.probing import ALLOWED_GROWTH, CONTEXT_SIZE, MIB, growth_of_a_start
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 DOCKERFILE = f'FROM {BASE_IMAGE}\nCOPY data /data\nCMD ["sleep", "60"]\n'
 

@@ -4,17 +4,18 @@ A real GPU is not needed: another device stands in for the node of one, and an E
 it was asked for them.
 """
 
-import asyncio
 import os
 import stat
 from importlib.metadata import entry_points
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.plugins.starting import said
 
 from bot_runner_worker.hookspecs import PROJECT
 from bot_runner_worker.plugins import core
 from bot_runner_worker.plugins.loading import load
+from bot_runner_worker.testing.memory_runner import memory_runner
 
 DEVICE = "/dev/hwrng"
 BOT = f"""
@@ -29,15 +30,10 @@ async def seen(runner: RunnerUnderTest, user_id: str, bot_id: str) -> str:
     """What a bot says of the device."""
     outcome = await runner.start(user_id, bot_id, deployment_mode="simple", code=BOT)
     assert outcome.error is None, outcome.error
-    for _ in range(100):
-        answer = await runner.task("get_logs", user_id=user_id, bot_id=bot_id)
-        if answer.data["logs"]:
-            break
-        await asyncio.sleep(0.1)
-    return str(answer.data["logs"]).strip()
+    return (await said(runner, bot_id, user_id=user_id)).strip()
 
 
-@pytest.mark.engine
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists(DEVICE), reason=f"this machine has no {DEVICE} to stand in for a GPU")
 async def test_the_named_bots_get_the_device_and_no_others(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
@@ -53,17 +49,16 @@ async def test_the_named_bots_get_the_device_and_no_others(
     assert await seen(runner, "carol", "vision") == "False"
 
 
-@pytest.mark.engine
-async def test_the_core_has_the_last_word(make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_core_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPU_LIMITS_BOTS", "alice")
     monkeypatch.setenv("GPU_LIMITS_COUNT", "2")
-    runner = await make_runner(plugin_grants=GRANTS)
-    refused = await runner.start("alice")
-    assert refused.error is not None
-    assert refused.error["code"] == "OPTION_REFUSED"
-    assert "PLUGIN_GRANTS=gpu-limits:gpus=2" in refused.error["hint"]
-    assert await runner.leftovers() == []
-    assert (await runner.start("bob")).error is None
+    async with memory_runner(plugin_grants=GRANTS) as runner:
+        refused = await runner.start("alice", deployment_mode="simple", code=BOT)
+        assert refused.error is not None
+        assert refused.error["code"] == "OPTION_REFUSED"
+        assert "PLUGIN_GRANTS=gpu-limits:gpus=2" in refused.error["hint"]
+        assert await runner.leftovers() == []
+        assert (await runner.start("bob", deployment_mode="simple", code=BOT)).error is None
 
 
 @pytest.mark.engine

@@ -1,6 +1,5 @@
 """An operator behind a company's CA, package index and proxy sets them once, for builds and bots."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import MakeRunner
 from tests.package_index import PackageIndex, package_index
+from tests.plugins.starting import said
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 PACKAGE = "company_only"
 
@@ -46,12 +46,7 @@ async def test_ca_index_and_proxy_reach_builds_and_bots(
     params = {"deployment_mode": "simple", "code": CODE, "requirements": [PACKAGE.replace("_", "-")]}
     outcome = await runner.start(**params)
     assert outcome.ending == "success", outcome.data
-    for _ in range(100):
-        logs = (await runner.task("get_logs", user_id="alice", bot_id="bot")).data["logs"]
-        if logs:
-            break
-        await asyncio.sleep(0.1)
-    facts = json.loads(logs)
+    facts = json.loads(await said(runner, "bot"))
     assert facts["word"] == "from the company"
     assert facts["environment"][1:] == [url, proxies["http_proxy"], proxies["no_proxy"]]
     # Besides the company's CA, the bot still trusts what its base image does.
