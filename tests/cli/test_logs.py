@@ -2,13 +2,13 @@
 
 import json
 import signal
-import time
 
 import pytest
 from tests.cli.conftest import Run, Spawn
 from tests.cli.fake_orchestrator import FakeOrchestrator, HttpFault, failed, logs
 
 from bot_runner_cli import follow
+from bot_runner_worker.testing.waiting import until_sync
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +100,7 @@ def test_ctrl_c_ends_following_without_a_word(
     process = spawn("logs", "shop", "--follow", *arguments)
     assert process.stdout
     assert "one" in process.stdout.readline()
-    time.sleep(0.3)
+    until_sync(lambda: len(orchestrator.asked("logs")) > 1, what="the next look")
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
     assert (process.returncode, stdout, stderr) == (130, "", "")

@@ -2,12 +2,13 @@
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Run, Spawn
 from tests.cli.fake_orchestrator import STARTED, FakeOrchestrator, bot, failed, finished, logs, running
+
+from bot_runner_worker.testing.waiting import until_sync
 
 
 def test_a_bot_that_stays_up_is_reported_as_running(
@@ -116,9 +117,8 @@ def test_a_bot_that_runs_already_is_not_watched_long(
 ) -> None:
     orchestrator.answers("start", finished(**{**STARTED["result"], "status": "already_running"}))
     orchestrator.answers("status", bot(restart_count=4))
-    before = time.monotonic()
-    result = run("start", "shop", "--simple", bot_file, "--watch", "30")
-    assert (result.exit_code, time.monotonic() - before < 5) == (0, True)
+    result = run("start", "shop", "--simple", bot_file, "--watch", "3600")
+    assert result.exit_code == 0
     assert "runs already" in result.stdout
 
 
@@ -258,7 +258,7 @@ def test_ctrl_c_while_watching_leaves_the_bot_alone(
     assert process.stderr
     while "Watching" not in process.stderr.readline():
         pass
-    time.sleep(0.3)
+    until_sync(lambda: orchestrator.asked("status"), what="the first look")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -7,7 +7,7 @@ from tests.images.docker_cli import docker
 from bot_runner_stack.compose.bots import bots_of
 from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE, BotKey
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 async def test_what_the_worker_runs_for_itself_is_no_bot(make_runner: MakeRunner) -> None:

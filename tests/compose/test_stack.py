@@ -11,7 +11,7 @@ from tests.images.docker_cli import REPOSITORY
 
 from bot_runner_stack.compose.check import project_name
 
-pytestmark = [pytest.mark.stack, pytest.mark.engine]
+pytestmark = pytest.mark.compose
 
 NAME = project_name(REPOSITORY)
 CLIENTS = ("bot-runner", "tg-runner")

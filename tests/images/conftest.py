@@ -4,7 +4,6 @@ Their tags stay on the Engine, so that the next build finds its layers: ``localh
 ``localhost/bot-runner-orchestrator``, each with ``:test`` and ``:test-build`` (its build stage).
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Protocol
@@ -13,6 +12,8 @@ from uuid import uuid4
 import pytest
 from tests.conftest import BASE_IMAGE
 from tests.images.docker_cli import REPOSITORY, build, docker, inspect
+
+from bot_runner_worker.testing.waiting import until
 
 DOCKERFILES = {
     "worker": REPOSITORY / "Dockerfile",
@@ -30,15 +31,15 @@ async def _build(name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def worker_image() -> str:
+async def worker_image() -> str:
     """The worker's image."""
-    return asyncio.run(_build("worker"))
+    return await _build("worker")
 
 
 @pytest.fixture(scope="session")
-def orchestrator_image() -> str:
+async def orchestrator_image() -> str:
     """The orchestrator's image."""
-    return asyncio.run(_build("orchestrator"))
+    return await _build("orchestrator")
 
 
 class RunContainer(Protocol):
@@ -68,12 +69,14 @@ async def run_container() -> AsyncIterator[RunContainer]:
 
 async def wait_until_healthy(container: str, seconds: float = 30) -> None:
     """Wait until the image's own check says that all is well."""
-    async with asyncio.timeout(seconds):
-        while (
-            state := await docker("inspect", "--format", "{{.State.Health.Status}}", container)
-        ) != "healthy":
-            assert state == "starting", await docker("inspect", "--format", "{{json .State}}", container)
-            await asyncio.sleep(0.2)
+
+    async def healthy() -> bool:
+        state = await docker("inspect", "--format", "{{.State.Health.Status}}", container)
+        if state not in ("starting", "healthy"):
+            raise AssertionError(await docker("inspect", "--format", "{{json .State}}", container))
+        return state == "healthy"
+
+    await until(healthy, seconds)
 
 
 async def health(container: str, *options: str) -> str:

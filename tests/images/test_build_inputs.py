@@ -30,7 +30,7 @@ LEFT_OUT = {
 }
 
 
-@pytest.mark.engine
+@pytest.mark.images
 async def test_secrets_and_leftovers_of_the_checkout_do_not_reach_the_engine(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     for name in INCLUDED | LEFT_OUT:

@@ -6,7 +6,7 @@ from tests.conftest import BASE_IMAGE
 from tests.images.conftest import RunContainer, health, stop, wait_until_healthy
 from tests.images.docker_cli import docker, inspect
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.images
 
 # Checked more often than in earnest, and not blamed for the time that it takes to start on a busy machine.
 HEALTH = ("--health-interval", "0.5s", "--health-start-period", "30s")

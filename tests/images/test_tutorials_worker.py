@@ -1,10 +1,10 @@
 """The tutorial's plugin in a worker's image: its mode is given to that worker, and to no other."""
 
-import asyncio
 import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,14 @@ from tests.conftest import IDLE_BOT
 from tests.documentation.tutorial import Author, blocks
 from tests.images.conftest import RunContainer
 from tests.images.docker_cli import docker
-from tests.images.test_worker_image import as_in_the_readme
-from tests.stack.conftest import Client, sweep
+from tests.images.test_worker_image import as_in_the_readme, registered
+from tests.stack.conftest import client_of, running
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_stack.engine import bridge_address
+from bot_runner_worker.testing.waiting import until
 
-pytestmark = [pytest.mark.engine, pytest.mark.stack]
+pytestmark = pytest.mark.images
 
 TAG = "localhost/bot-runner-worker-with-faq:test"
 FAQ = {"deployment_mode": "faq", "answers": {"How much?": "Nothing."}}
@@ -47,41 +48,28 @@ def image_with_plugin(worker_image: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 async def stack() -> AsyncIterator[EmbeddedStack]:
-    """An orchestrator, and a worker without the plugin; what the runner made is swept."""
-    async with EmbeddedStack(StackOptions(workers=1, host=await bridge_address())) as running:
-        try:
-            yield running
-        finally:
-            await sweep(running)
-
-
-async def first_words(client: Client, bot_id: str) -> str:
-    """What a bot says, as soon as it says something."""
-    for _ in range(50):
-        logs = str((await client.result("logs", bot_id=bot_id))["logs"])
-        if logs:
-            break
-        await asyncio.sleep(0.2)
-    return logs
+    """An orchestrator, and a worker without the plugin."""
+    async with running(host=await bridge_address()) as made:
+        yield made
 
 
 async def test_the_mode_is_given_to_the_worker_that_has_it(
     image_with_plugin: str, stack: EmbeddedStack, run_container: RunContainer
 ) -> None:
-    client = Client(stack.url, stack.client_token)
+    client = client_of(stack)
     unknown = await client.error("start", bot_id="helper", **FAQ)
     assert unknown["code"] == "INVALID_DEPLOYMENT_MODE"
 
     container = await run_container(*as_in_the_readme(image_with_plugin, stack))
-    for _ in range(300):
-        if "in-a-container" in await stack.registered_workers():
-            break
-        await asyncio.sleep(0.1)
+    await registered(stack)
+
+    async def logs(bot_id: str) -> str:
+        return str((await client.result("logs", bot_id=bot_id))["logs"])
 
     for number in range(3):
         started = await client.result("start", bot_id=f"helper-{number}", **FAQ)
         assert (started.get("status"), started.get("mode")) == ("started", "faq"), started
-        assert await first_words(client, f"helper-{number}") == "ready: 1 answers\n"
+        assert await until(partial(logs, f"helper-{number}")) == "ready: 1 answers\n"
     assert (await client.result("stop", bot_id="helper-0"))["status"] == "stopped"
     # Other modes are both workers' to serve.
     started = await client.result("start", bot_id="plain", deployment_mode="simple", code=IDLE_BOT)

@@ -12,7 +12,7 @@ import pytest
 from bot_runner_stack.demo import GREETING, demo_namespace
 from bot_runner_stack.repository import repository_root
 
-pytestmark = [pytest.mark.stack, pytest.mark.engine]
+pytestmark = pytest.mark.engine
 
 
 def made_by_the_demo(kind: str) -> list[str]:

@@ -4,59 +4,34 @@ command and every mode, judged by what its user sees.
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from tests.conftest import BASE_IMAGE, ENGINE, IDLE_BOT
-from tests.corpus.conftest import servers
+from tests.conftest import BASE_IMAGE, IDLE_BOT
 from tests.corpus.git_server import serve_repositories
-from tests.corpus.servers import ALLOWED, Server, Servers
+from tests.corpus.servers import Server, Servers
 from tests.plugins.bot_projects import PROJECTS, Project
 from tests.plugins.custom_archive.test_projects import archive_of
-from tests.registry import PASSWORD, USERNAME, Registry, private_registry, registry_folder
-from tests.stack.conftest import Client, sweep
+from tests.registry import PASSWORD, USERNAME, Registry
+from tests.stack.conftest import Client
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine
+from bot_runner_worker.testing.waiting import until
 
-__all__ = ["private_registry", "registry_folder", "servers"]
+pytestmark = pytest.mark.slow
 
-pytestmark = [pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
-
-STRANGERS_TOKEN = "token-of-a-stranger"
 _SECONDS = 180
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(
-    servers: Servers, private_registry: Registry, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[EmbeddedStack]:
-    """A stack with two clients, whose operator opens the servers of this test and nothing else."""
-    folder = tmp_path_factory.mktemp("orchestrator")
-    clients = folder / "clients.toml"
-    clients.write_text(f'[stranger]\ntoken = "{STRANGERS_TOKEN}"\n')
-    worker = {
-        "SOURCE_ADDRESSES_ALLOWED": f"{ALLOWED}/32",
-        "CA_BUNDLE": str(servers.authority.certificate),
-        "REGISTRIES_ALLOWED": private_registry.host,
-        "MAX_BOTS_PER_USER": "4",
-        "STOP_GRACE_SECONDS": "1",
-    }
-    orchestrator = {
-        "CLIENTS_CONFIG_PATH": str(clients),
-        "HISTORY_DATABASE_URI": f"sqlite:{folder / 'history.sqlite'}",
-        "LOG_LEVEL": "DEBUG",
-    }
-    options = StackOptions(worker_env=worker, orchestrator_env=orchestrator, log_dir=folder)
-    async with EmbeddedStack(options) as running:
-        try:
-            yield running
-        finally:
-            await sweep(running)
+@pytest.fixture(scope="session")
+async def stack(stack_with_sources: EmbeddedStack) -> EmbeddedStack:
+    """The stack whose operator opens the servers of these tests."""
+    return stack_with_sources
 
 
 class GitOverTls(Server):
@@ -80,15 +55,15 @@ class ExistingClient:
 
     Args:
         stack: Whom it talks to.
-        token: Its token; by default the stack's.
+        token: Its token.
         environment: What else is in its environment.
     """
 
-    def __init__(self, stack: EmbeddedStack, token: str | None = None, **environment: str) -> None:
+    def __init__(self, stack: EmbeddedStack, token: str, **environment: str) -> None:
         self._stack = stack
-        self._environment = stack.worker_environment() | {
+        self._environment = os.environ | {
             "TG_RUNNER_URL": stack.url,
-            "TG_RUNNER_TOKEN": token or stack.client_token,
+            "TG_RUNNER_TOKEN": token,
             "PYTHONUNBUFFERED": "1",
             "COLUMNS": "300",
             **environment,
@@ -115,21 +90,23 @@ class ExistingClient:
         assert process.returncode == exit_code, shown + self._stack.log_tail()
         return shown
 
-    async def shows(self, *words: str, until: str) -> str:
+    async def shows(self, *words: str, text: str) -> str:
         """Run a command again and again until it shows this."""
-        for _ in range(_SECONDS):
-            if until in (shown := await self.run(*words)):
-                return shown
-        raise AssertionError(f"{until!r} does not come: {shown}")
+        shown = ""
+
+        async def comes() -> bool:
+            nonlocal shown
+            shown = await self.run(*words)
+            return text in shown
+
+        await until(comes, _SECONDS, lambda: f"{text!r} in {shown}")
+        return shown
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def user(stack: EmbeddedStack) -> AsyncIterator[ExistingClient]:
-    """A user of the client, whose bots are stopped afterwards."""
-    yield ExistingClient(stack)
-    client = Client(stack.url, stack.client_token)
-    for bot in (await client.result("list"))["bots"]:
-        await client.result("stop", bot_id=bot["bot_id"])
+@pytest.fixture
+async def user(stack: EmbeddedStack, client: Client) -> ExistingClient:
+    """A user of the client."""
+    return ExistingClient(stack, client.token)
 
 
 def write(folder: Path, project: Project) -> Path:
@@ -145,7 +122,7 @@ async def deploys(user: ExistingClient, *words: str) -> str:
     assert "✅ Успех" in shown
     assert "Бот 'bot' успешно запущен!" in shown
     assert "container_name: bot-" in shown
-    await user.shows("logs", "bot", until="ready")
+    await user.shows("logs", "bot", text="ready")
     return shown
 
 
@@ -195,10 +172,11 @@ async def test_a_branch_of_a_git_repository(user: ExistingClient, servers: Serve
         await deploys(user, "--git", git.url("/existing-client.git"), "--branch", "dev")
 
 
-async def test_an_image_from_a_private_registry(user: ExistingClient, private_registry: Registry) -> None:
+async def test_an_image_from_a_private_registry(
+    user: ExistingClient, private_registry: Registry, engine: Engine
+) -> None:
     dockerfile = f'FROM {BASE_IMAGE}\nCOPY bot.py /bot.py\nCMD ["python3", "-u", "/bot.py"]\n'
-    async with Engine(ENGINE) as engine:
-        image = await private_registry.push(engine, "acme/old:1", dockerfile, {"bot.py": IDLE_BOT.encode()})
+    image = await private_registry.push(engine, "acme/old:1", dockerfile, {"bot.py": IDLE_BOT.encode()})
     shown = await deploys(user, "--image", image, "--registry-user", USERNAME, "--registry-pass", PASSWORD)
     assert PASSWORD not in shown
 
@@ -214,7 +192,7 @@ async def test_a_bot_from_its_start_to_its_end(user: ExistingClient, tmp_path: P
     shown = await user.run("update", "bot", "--simple", str(bot))
     assert "✓ Остановлен" in shown
     assert "Бот 'bot' успешно обновлён!" in shown
-    logs = await user.shows("logs", "bot", until="ready")
+    logs = await user.shows("logs", "bot", text="ready")
     assert "Статус контейнера: 🟢 running" in logs
     assert "second version" in logs
     assert "first version" not in logs
@@ -289,32 +267,36 @@ async def test_errors_say_what_is_wrong_and_what_to_do(
 
 
 async def test_users_are_kept_apart_and_share_their_bots_with_the_newer_client(
-    user: ExistingClient, stack: EmbeddedStack, tmp_path: Path
+    user: ExistingClient,
+    client: Client,
+    make_client: Callable[[], Awaitable[Client]],
+    stack: EmbeddedStack,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "bot.py").write_text(IDLE_BOT)
     await deploys(user, "--simple", str(tmp_path / "bot.py"))
 
-    stranger = ExistingClient(stack, STRANGERS_TOKEN)
+    stranger = ExistingClient(stack, (await make_client()).token)
     assert "У вас нет активных ботов" in await stranger.run("list")
     assert "Код ошибки: BOT_NOT_FOUND" in await stranger.run("logs", "bot")
     await stranger.run("stop", "bot")
 
-    status = await Client(stack.url, stack.client_token).result("status", bot_id="bot")
+    status = await client.result("status", bot_id="bot")
     assert status["status"] == "running"
 
 
 async def test_secrets_stay_out_of_logs_and_history(
-    user: ExistingClient, stack: EmbeddedStack, tmp_path: Path
+    user: ExistingClient, client: Client, stack: EmbeddedStack, tmp_path: Path
 ) -> None:
     (tmp_path / "bot.py").write_text("# SENTINEL-in-code\n" + IDLE_BOT)
     await deploys(user, "--simple", str(tmp_path / "bot.py"), "-e", "BOT_TOKEN=SENTINEL-in-env")
     folder = stack.orchestrator.log.parent
-    # The history is written in the background.
-    for _ in range(_SECONDS * 10):
-        if b"job_completed" in (kept := b"".join(path.read_bytes() for path in folder.glob("history*"))):
-            break
-        await asyncio.sleep(0.1)
-    assert b"job_completed" in kept
-    for written in (kept, stack.orchestrator.log.read_bytes(), stack.workers[0].log.read_bytes()):
+
+    def history() -> bytes:
+        return b"".join(path.read_bytes() for path in folder.glob("history*"))
+
+    # It is written in the background.
+    await until(lambda: all(word in history() for word in (b"job_completed", client.user_id.encode())))
+    for written in (history(), stack.orchestrator.log.read_bytes(), stack.workers[0].log.read_bytes()):
         assert b"SENTINEL" not in written
-        assert stack.client_token.encode() not in written
+        assert client.token.encode() not in written

@@ -1,6 +1,5 @@
 """What becomes of bots that the published client of the older API starts, as the operator's server hears."""
 
-import asyncio
 import base64
 import hmac
 import json
@@ -12,12 +11,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.conftest import IDLE_BOT
-from tests.stack.conftest import sweep
+from tests.stack.conftest import running
 from tests.stack.test_existing_client import ExistingClient
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
+from bot_runner_worker.testing.waiting import until
 
-pytestmark = [pytest.mark.stack, pytest.mark.engine]
+pytestmark = pytest.mark.slow
 
 SECRET = "the operator's secret"
 
@@ -46,14 +46,17 @@ class Receiver:
 
     async def hears(self, event_type: str, bot_id: str) -> dict[str, Any]:
         """Wait for an event; returns its data."""
-        for _ in range(1800):
-            for event in self.events:
-                known = (event["type"], event["data"]["bot_id"]) == (event_type, bot_id)
-                if known and event["id"] in self.taken:
-                    data: dict[str, Any] = event["data"]
-                    return data
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"no {event_type} of {bot_id} among {self.events}")
+
+        def heard() -> list[dict[str, Any]]:
+            return [
+                event["data"]
+                for event in self.events
+                if (event["type"], event["data"]["bot_id"]) == (event_type, bot_id)
+                and event["id"] in self.taken
+            ]
+
+        await until(heard, 180, lambda: f"{event_type} of {bot_id} among {self.events}")
+        return heard()[0]
 
 
 @pytest.fixture
@@ -73,21 +76,17 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def stack(receiver: Receiver) -> AsyncIterator[EmbeddedStack]:
     """A stack that gives a bot up at its first failure, and tells the operator's server."""
-    options = StackOptions(
-        worker_env={"CRASH_LIMIT": "1", "STOP_GRACE_SECONDS": "1"},
+    async with running(
+        worker_env={"CRASH_LIMIT": "1"},
         orchestrator_env={"EVENTS_WEBHOOK_URL": receiver.url, "EVENTS_WEBHOOK_SECRET": SECRET},
-    )
-    async with EmbeddedStack(options) as running:
-        try:
-            yield running
-        finally:
-            await sweep(running)
+    ) as made:
+        yield made
 
 
 async def test_ends_are_told_and_what_users_do_themselves_is_not(
     stack: EmbeddedStack, receiver: Receiver, tmp_path: Path
 ) -> None:
-    user = ExistingClient(stack)
+    user = ExistingClient(stack, stack.client_token)
     for name, code in {
         "idle": IDLE_BOT,
         "crashing": "raise SystemExit('SENTINEL')\n",

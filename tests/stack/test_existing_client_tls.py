@@ -15,7 +15,7 @@ from tests.stack.test_existing_client import ExistingClient
 
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 
-pytestmark = [pytest.mark.stack, pytest.mark.engine]
+pytestmark = pytest.mark.slow
 
 WORKERS_TOKEN = "token-of-this-worker-alone"
 
@@ -84,11 +84,11 @@ async def stack(tmp_path: Path) -> AsyncIterator[SecureStack]:
 
 
 async def test_everybody_works_over_https(stack: SecureStack, tmp_path: Path) -> None:
-    user = ExistingClient(stack, REQUESTS_CA_BUNDLE=str(tmp_path / "ca.crt"))
+    user = ExistingClient(stack, stack.client_token, REQUESTS_CA_BUNDLE=str(tmp_path / "ca.crt"))
     (tmp_path / "bot.py").write_text(IDLE_BOT)
     shown = await user.run("start", "bot", "--simple", str(tmp_path / "bot.py"))
     assert "успешно запущен" in shown
-    await user.shows("logs", "bot", until="ready")
+    await user.shows("logs", "bot", text="ready")
 
     ours = await asyncio.create_subprocess_exec(
         *(".venv/bin/bot-runner", "stop", "bot"),
@@ -101,5 +101,5 @@ async def test_everybody_works_over_https(stack: SecureStack, tmp_path: Path) ->
     output, _ = await asyncio.wait_for(ours.communicate(), 120)
     assert ours.returncode == 0, output.decode()
 
-    stranger = ExistingClient(stack)
+    stranger = ExistingClient(stack, stack.client_token)
     assert "Не удалось подключиться" in await stranger.run("list", exit_code=1)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from bot_runner_stack.errors import StackError
 from bot_runner_stack.processes import ManagedProcess
+from bot_runner_worker.testing.waiting import until_sync
 
 STUBBORN = """
 import signal, time
@@ -149,10 +149,8 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        time.sleep(0.5)
+        # It has become the command, and asked the kernel for that.
+        until_sync(lambda: "setpriv" not in Path(f"/proc/{child}/comm").read_text())
         parent.kill()
 
-    deadline = time.monotonic() + 10
-    while exists(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not exists(child) or "State:\tZ" in Path(f"/proc/{child}/status").read_text()
+    until_sync(lambda: not exists(child) or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text())

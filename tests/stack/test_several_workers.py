@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 from tests.conftest import IDLE_BOT
-from tests.corpus.conftest import servers
 from tests.corpus.servers import ALLOWED, Servers
 from tests.redis_server import redis_server
-from tests.stack.conftest import Client, sweep
+from tests.stack.conftest import Client, client_of, running
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine
 
-__all__ = ["servers"]
-
-pytestmark = [pytest.mark.stack, pytest.mark.engine]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 USERS = 30
 TASKS_OF_A_USER = 10
@@ -30,33 +27,21 @@ SIMPLE = {"deployment_mode": "simple", "code": IDLE_BOT}
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[EmbeddedStack]:
     """Redis, an orchestrator with a client who acts for others, and three workers, one without git."""
-    clients = tmp_path / "clients.toml"
-    clients.write_text('[frontend]\ntoken = "front"\nuser_id = "frontend"\nmay_act_for_others = true\n')
     async with redis_server(tmp_path) as redis:
-        options = StackOptions(
-            workers=0,
-            storage="redis",
-            orchestrator_env={"CLIENTS_CONFIG_PATH": str(clients), **redis.environment_of_clients},
-            worker_env={
-                "MAX_BOTS_PER_USER": str(MAX_BOTS),
-                "SOURCE_ADDRESSES_ALLOWED": f"{ALLOWED}/32",
-                "STOP_GRACE_SECONDS": "1",
-            },
-        )
-        async with EmbeddedStack(options) as running:
-            try:
-                for env in ({}, {}, {"PLUGINS_DISABLED": "custom_git"}):
-                    await running.start_worker(env)
-                yield running
-            finally:
-                await sweep(running)
+        environment = {"CLIENT_MAY_ACT_FOR_OTHERS": "true", **redis.environment_of_clients}
+        worker = {"MAX_BOTS_PER_USER": str(MAX_BOTS), "SOURCE_ADDRESSES_ALLOWED": f"{ALLOWED}/32"}
+        async with running(
+            workers=2, storage="redis", orchestrator_env=environment, worker_env=worker
+        ) as made:
+            await made.start_worker({"PLUGINS_DISABLED": "custom_git"})
+            yield made
 
 
 async def test_300_mixed_tasks_of_30_users(stack: EmbeddedStack, servers: Servers, engine: Engine) -> None:
     repository = servers.repository("bot.git")
     repository.commit_files({"bot.py": IDLE_BOT, "requirements.txt": ""})
     git = {"deployment_mode": "custom", "git_repo": servers.git.url("/bot.git")}
-    client = Client(stack.url, "front", seconds=300)
+    client = client_of(stack, seconds=300)
     await asyncio.gather(*(_life_of_a_user(client, f"user-{number}", git) for number in range(USERS)))
 
     assert len(client.jobs) == USERS * TASKS_OF_A_USER

@@ -11,7 +11,7 @@ import pytest
 
 from bot_runner_stack import ports, repository
 
-pytestmark = [pytest.mark.stack, pytest.mark.engine]
+pytestmark = pytest.mark.engine
 
 TO_COPY = re.compile(r"  (export BOT_RUNNER_URL=|\S*bot-runner start hello )")
 LAST_LINE = "Ctrl-C ends the stack; bots that run go on running.\n"

@@ -2,36 +2,38 @@
 
 import asyncio
 import json
+import os
+import re
 import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import IDLE_BOT
-from tests.stack.conftest import Client, sweep
+from tests.stack.conftest import Client, client_of, running
 
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_worker.engine import Engine
-
-pytestmark = [pytest.mark.stack, pytest.mark.engine]
+from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.testing.waiting import until
 
 SIMPLE = {"deployment_mode": "simple", "code": IDLE_BOT}
 
 
-async def left_over(engine: Engine, stack: EmbeddedStack) -> list[str]:
+async def labelled(engine: Engine, stack: EmbeddedStack) -> set[str]:
     """Containers and images of the stack's namespace."""
-    label = [f"io.avtomatika.bot-runner.namespace={stack.namespace}"]
-    params = {"all": True, "filters": {"label": label}}
-    containers = await engine.json("GET", "containers/json", params=params)
-    images = await engine.json("GET", "images/json", params=params)
-    return [each["Id"] for each in containers + images]
+    params = {"all": True, "filters": {"label": [f"{NAMESPACE}={stack.namespace}"]}}
+    kinds = ("containers", "images")
+    return {each["Id"] for kind in kinds for each in await engine.json("GET", f"{kind}/json", params=params)}
 
 
+@pytest.mark.engine
 async def test_all_six_tasks_are_delivered_with_the_pinned_versions(client: Client) -> None:
     started = await client.run("start", bot_id="bot", **SIMPLE)
     assert started["status"] == "finished"
@@ -76,20 +78,23 @@ BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.engine
 async def test_bad_input_of_each_kind_is_told_once_and_leaves_nothing(
     stack: EmbeddedStack, client: Client, engine: Engine
 ) -> None:
+    before = await labelled(engine, stack)
     errors = await asyncio.gather(*(client.error(action, **data) for action, data, _ in BAD_INPUT))
     assert [error["code"] for error in errors] == [code for _, _, code in BAD_INPUT]
     assert all(error["message"] and error["hint"] for error in errors)
     # Not one was tried again, and the worker is not blamed.
     log = stack.workers[0].log.read_text()
-    assert log.count("BUILD_FAILED in") == 1
-    assert log.count("MISSING_SOURCE in") == 1
+    for code in ("BUILD_FAILED", "MISSING_SOURCE"):
+        assert len(re.findall(rf"'{client.user_id}'/.*{code} in", log)) == 1
     assert [worker["reputation"] for worker in await client.workers()] == [1.0]
-    assert await left_over(engine, stack) == []
+    assert await labelled(engine, stack) <= before
 
 
+@pytest.mark.slow
 async def test_50_starts_at_once_through_the_orchestrator(client: Client) -> None:
     results = await asyncio.gather(
         *(client.result("start", bot_id=f"bot-{number}", **SIMPLE) for number in range(50))
@@ -100,106 +105,78 @@ async def test_50_starts_at_once_through_the_orchestrator(client: Client) -> Non
 
 
 SENTINEL = "sentinel-4f1c9e:AAH/secret value"
-_START_WITH_THE_CLI = (
-    ".venv/bin/bot-runner",
-    "start",
-    "two",
-    "-e",
-    f"BOT_TOKEN={SENTINEL}",
-    "--json",
-    "--simple",
-)
 
 
+@pytest.mark.engine
 async def test_a_secret_is_found_nowhere_but_in_the_container(engine: Engine, tmp_path: Path) -> None:
-    history = tmp_path / "history.sqlite"
-    options = StackOptions(
-        env={"LOG_LEVEL": "DEBUG"},
-        orchestrator_env={"HISTORY_DATABASE_URI": f"sqlite:{history}"},
-        log_dir=tmp_path / "logs",
-    )
+    folder = tmp_path / "written"
+    (tmp_path / "bot.py").write_text(IDLE_BOT)
+    command = (".venv/bin/bot-runner", "start", "two", "--simple", tmp_path / "bot.py", "--json")
     shown: list[str] = []
-    async with EmbeddedStack(options) as stack:
-        try:
-            client = Client(stack.url, stack.client_token)
-            secret = {"env_vars": {"BOT_TOKEN": SENTINEL}}
-            started = await client.result("start", bot_id="bot", **SIMPLE, **secret)
-            await client.error("start", bot_id="bad", **SIMPLE, **secret, requirements=["no-such-name-zz9"])
-            await client.error("start", bot_id="bad", **SIMPLE, **secret, colour=SENTINEL)
-            await client.error("start", bot_id="bot", **SIMPLE, **secret, replace=False, entrypoint="x.py")
-            await client.result("status", bot_id="bot")
-            await client.result("list")
-            done = await asyncio.to_thread(
-                subprocess.run,
-                [*_START_WITH_THE_CLI, _bot_file(tmp_path)],
-                env=stack.worker_environment() | stack.client_environment,
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-            shown += [done.stdout, done.stderr, str(client.jobs)]
-            container = await engine.json("GET", f"containers/{started['container_id']}/json")
-            assert f"BOT_TOKEN={SENTINEL}" in container["Config"]["Env"]
-            shown.append(str(container["Config"]["Labels"]) + container["Name"])
-            shown.append(str(await engine.json("GET", f"images/{container['Image']}/history")))
-        finally:
-            await sweep(stack)
-    logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
+    async with running(
+        env={"LOG_LEVEL": "DEBUG"},
+        orchestrator_env={"HISTORY_DATABASE_URI": f"sqlite:{folder / 'history.sqlite'}"},
+        log_dir=folder,
+    ) as stack:
+        client = client_of(stack)
+        secret = {"env_vars": {"BOT_TOKEN": SENTINEL}}
+        started = await client.result("start", bot_id="bot", **SIMPLE, **secret)
+        await client.error("start", bot_id="bad", **SIMPLE, **secret, requirements=["no-such-name-zz9"])
+        await client.error("start", bot_id="bad", **SIMPLE, **secret, colour=SENTINEL)
+        await client.error("start", bot_id="bot", **SIMPLE, **secret, replace=False, entrypoint="x.py")
+        await client.result("status", bot_id="bot")
+        await client.result("list")
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [*command, "--watch", "0", "-e", f"BOT_TOKEN={SENTINEL}"],
+            env=os.environ | client.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        shown += [done.stdout, done.stderr, str(client.jobs)]
+        container = await engine.json("GET", f"containers/{started['container_id']}/json")
+        assert f"BOT_TOKEN={SENTINEL}" in container["Config"]["Env"]
+        shown.append(str(container["Config"]["Labels"]) + container["Name"])
+        shown.append(str(await engine.json("GET", f"images/{container['Image']}/history")))
+    written = {path.name: path.read_text(errors="replace") for path in (tmp_path / "written").iterdir()}
     # The processes did log, in detail, and the history was written.
-    assert "start_bot of" in logs["worker-1.log"]
-    assert history.stat().st_size > 0
-    shown += [*logs.values(), *_contents(tmp_path, "history.sqlite*")]
-    for text in shown:
+    assert "start_bot of" in written["worker-1.log"]
+    assert written["history.sqlite"]
+    for text in (*shown, *written.values()):
         for form in (SENTINEL, "sentinel-4f1c9e"):
             at = text.find(form)
             assert at < 0, text[max(0, at - 300) : at + 100]
 
 
-async def test_a_crash_is_told_to_the_orchestrator_once(tmp_path: Path) -> None:
-    history = {"HISTORY_DATABASE_URI": f"sqlite:{tmp_path / 'history.sqlite'}"}
-    async with EmbeddedStack(StackOptions(orchestrator_env=history)) as stack:
-        try:
-            client = Client(stack.url, stack.client_token)
-            # Alive for long enough to be seen so.
-            code = "import time; time.sleep(2); raise SystemExit(7)"
-            await client.result("start", bot_id="bad", deployment_mode="simple", code=code)
-            for _ in range(60):
-                if "bot_crashed" in "".join(_contents(tmp_path, "history.sqlite*")):
-                    break
-                await asyncio.sleep(1)
-            events = await asyncio.to_thread(_events, tmp_path / "history.sqlite")
-        finally:
-            await sweep(stack)
-    kinds = [kind for kind, _ in events]
-    assert kinds.count("worker_event:bot_crashed") == 1
-    assert kinds.count("worker_event:bot_started") == 1
-    payload = dict(events)["worker_event:bot_crashed"]["payload"]
+@pytest.mark.slow
+async def test_a_crash_is_told_to_the_orchestrator_once(client: Client, stack: EmbeddedStack) -> None:
+    # Alive for long enough to be seen so.
+    code = "import time; time.sleep(2); raise SystemExit(7)"
+    await client.result("start", bot_id="bad", deployment_mode="simple", code=code)
+    history = stack.orchestrator.log.parent / "history.sqlite"
+
+    def events() -> list[tuple[str, dict[str, Any]]]:
+        with closing(sqlite3.connect(history)) as connection:
+            rows = connection.execute("SELECT event_type, context_snapshot FROM job_history").fetchall()
+        told = [(kind, json.loads(text)["payload"]) for kind, text in rows if "worker_event:bot_" in kind]
+        return [(kind, payload) for kind, payload in told if payload["user_id"] == client.user_id]
+
+    await until(lambda: "worker_event:bot_crashed" in dict(events()), 60, events)
+    assert [kind for kind, _ in events()] == ["worker_event:bot_started", "worker_event:bot_crashed"]
+    _, payload = events()[1]
     assert (payload["bot_id"], payload["exit_code"], payload["restart_count"]) == ("bad", 7, 5)
 
 
-def _events(database: Path) -> list[tuple[str, dict[str, Any]]]:
-    with closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute("SELECT event_type, context_snapshot FROM job_history").fetchall()
-    return [(kind, json.loads(snapshot)) for kind, snapshot in rows if kind.startswith("worker_event:bot_")]
-
-
-def _contents(folder: Path, pattern: str) -> list[str]:
-    return [path.read_bytes().decode(errors="replace") for path in folder.glob(pattern)]
-
-
-def _bot_file(folder: Path) -> str:
-    (folder / "bot.py").write_text(IDLE_BOT)
-    return str(folder / "bot.py")
-
-
+@pytest.mark.slow
 async def test_an_engine_that_is_down_is_told_to_the_client(tmp_path: Path) -> None:
     options = StackOptions(
         worker_env={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"},
         orchestrator_env={"WORKER_WAIT_SECONDS": "1", "RETRY_DELAY_SECONDS": "0.2"},
     )
     async with EmbeddedStack(options) as stack:
-        client = Client(stack.url, stack.client_token)
+        client = client_of(stack)
         error = await client.error("start", bot_id="bot", **SIMPLE)
         assert error["code"] == "NO_WORKER_AVAILABLE"
         assert "Docker Engine does not answer" in error["message"]
@@ -208,35 +185,26 @@ async def test_an_engine_that_is_down_is_told_to_the_client(tmp_path: Path) -> N
         assert [worker["reputation"] for worker in await client.workers()] == [1.0]
 
 
+@pytest.mark.slow
 async def test_without_any_worker_the_client_is_told() -> None:
     options = StackOptions(workers=0, orchestrator_env={"WORKER_WAIT_SECONDS": "0.5"})
     async with EmbeddedStack(options) as stack:
-        error = await Client(stack.url, stack.client_token).error("start", bot_id="bot", **SIMPLE)
+        error = await client_of(stack).error("start", bot_id="bot", **SIMPLE)
     assert error["code"] == "NO_WORKER_AVAILABLE"
     assert error["hint"]
 
 
-async def test_a_front_end_may_act_for_others_if_the_operator_says_so(tmp_path: Path) -> None:
-    clients = tmp_path / "clients.toml"
-    clients.write_text(
-        '[frontend]\ntoken = "front"\nuser_id = "frontend"\nmay_act_for_others = true\n'
-        '[alice]\ntoken = "alice-token"\nuser_id = "alice"\n'
-        '[bob]\ntoken = "bob-token"\nuser_id = "bob"\n'
-    )
-    options = StackOptions(orchestrator_env={"CLIENTS_CONFIG_PATH": str(clients)})
-    async with EmbeddedStack(options) as stack:
-        try:
-            frontend, alice, bob = (
-                Client(stack.url, token) for token in ("front", "alice-token", "bob-token")
-            )
-            await frontend.result("start", bot_id="bot", user_id="alice", **SIMPLE)
-            assert (await alice.result("status", bot_id="bot"))["status"] == "running"
-            assert (await bob.result("status", bot_id="bot"))["exists"] is False
-            error = await bob.error("stop", bot_id="bot", user_id="alice")
-            assert error["code"] == "FORBIDDEN_USER"
-            assert (await alice.result("status", bot_id="bot"))["status"] == "running"
-        finally:
-            await sweep(stack)
+@pytest.mark.slow
+async def test_a_front_end_may_act_for_others_if_the_operator_says_so(
+    stack: EmbeddedStack, make_client: Callable[[], Awaitable[Client]]
+) -> None:
+    alice, bob = await make_client(), await make_client()
+    await client_of(stack).result("start", bot_id="bot", user_id=alice.user_id, **SIMPLE)
+    assert (await alice.result("status", bot_id="bot"))["status"] == "running"
+    assert (await bob.result("status", bot_id="bot"))["exists"] is False
+    error = await bob.error("stop", bot_id="bot", user_id=alice.user_id)
+    assert error["code"] == "FORBIDDEN_USER"
+    assert (await alice.result("status", bot_id="bot"))["status"] == "running"
 
 
 PLUGIN = '''
@@ -295,20 +263,17 @@ def _install_plugin(tmp_path: Path) -> Path:
     return site
 
 
+@pytest.mark.engine
 async def test_a_plugin_of_30_lines_offers_a_new_mode(tmp_path: Path) -> None:
     site = await asyncio.to_thread(_install_plugin, tmp_path)
-    async with EmbeddedStack(StackOptions(workers=0)) as stack:
-        await stack.start_worker({"PYTHONPATH": str(site)})
-        try:
-            client = Client(stack.url, stack.client_token)
-            started = await client.result("start", bot_id="bot", deployment_mode="hello", greeting="bonjour")
-            assert started["mode"] == "hello"
-            for _ in range(50):
-                logs = await client.result("logs", bot_id="bot")
-                if logs["logs"]:
-                    break
-            assert logs["logs"] == "bonjour\n"
-            error = await client.error("start", bot_id="other", deployment_mode="nonsense")
-            assert "hello" in error["hint"]
-        finally:
-            await sweep(stack)
+    async with running(worker_env={"PYTHONPATH": str(site)}) as stack:
+        client = client_of(stack)
+        started = await client.result("start", bot_id="bot", deployment_mode="hello", greeting="bonjour")
+        assert started["mode"] == "hello"
+
+        async def logs() -> str:
+            return str((await client.result("logs", bot_id="bot"))["logs"])
+
+        assert await until(logs) == "bonjour\n"
+        error = await client.error("start", bot_id="other", deployment_mode="nonsense")
+        assert "hello" in error["hint"]
