@@ -1,6 +1,7 @@
 """Removal of everything that a namespace has on the Engine."""
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from bot_runner_worker.engine import Engine, EngineError, containers, images, networks, volumes
@@ -10,6 +11,7 @@ from bot_runner_worker.images.reference import OWN_REPOSITORY
 
 _ROUNDS = 20
 _PAUSE = 0.25
+_AT_ONCE = 4
 
 
 class Clearance:
@@ -58,13 +60,12 @@ class Clearance:
     async def _remove_containers(self) -> set[str]:
         """Ids of those that were bots."""
         found = await containers.list_by_labels(self._engine, self._mine)
-        for row in found:
-            await containers.remove(self._engine, row["Id"])
+        await _together(containers.remove(self._engine, row["Id"]) for row in found)
         return {str(row["Id"]) for row in found if row["Labels"].get(ROLE) == "bot"}
 
     async def _remove_networks(self) -> None:
-        for network in await networks.list_by_labels(self._engine, self._mine):
-            await networks.remove(self._engine, network["Id"])
+        found = await networks.list_by_labels(self._engine, self._mine)
+        await _together(networks.remove(self._engine, network["Id"]) for network in found)
 
     async def _remove_volumes(self) -> list[str]:
         """Names of those that are in use."""
@@ -91,3 +92,17 @@ class Clearance:
                     await images.remove(self._engine, tag)
         for image in await images.list_by_labels(self._engine, self._mine):
             await images.remove(self._engine, image["Id"], all_tags=True)
+
+
+async def _together(removals: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Let the Engine work on some removals at once: each waits for processes and interfaces to go."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(removal: Coroutine[Any, Any, None]) -> None:
+        async with places:
+            await removal
+
+    ends = await asyncio.gather(*(one(each) for each in removals), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any
@@ -64,10 +64,9 @@ async def _run(settings: Settings) -> None:
         runner.announcer.listen(metrics.event_happened)
         runner.announcer.listen(tell_orchestrator)
         await engine.ask()
-        for work in (engine.run(), isolation.run(), runner.supervisor.run(), runner.watcher.run()):
-            _in_background(stack, work)
-        for ahead in (runner.networks_ahead.run, runner.images.prepare):
-            _in_background(stack, _later(ahead))
+        work = (engine.run(), isolation.run(), runner.supervisor.run(), runner.watcher.run())
+        ahead = (_later(each) for each in (runner.networks_ahead.run, runner.images.prepare))
+        stack.push_async_callback(_end, [asyncio.create_task(each) for each in (*work, *ahead)])
         await worker.main()
 
 
@@ -77,14 +76,10 @@ async def _later(work: Callable[[], Awaitable[None]]) -> None:
     await work()
 
 
-def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
         task.cancel()
-        await asyncio.wait([task], timeout=5)
-
-    stack.push_async_callback(end)
+    await asyncio.wait(tasks, timeout=5)
 
 
 def _introduce(runner: Runner) -> None:
