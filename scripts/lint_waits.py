@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Refuses bare waits in tests: a sleep is either too short on a busy machine, or too long on any other.
 
-Tests wait with ``until`` and ``stays`` of ``bot_runner_worker.testing.waiting``. A stand-in that is meant to hang may
-sleep for half a minute or more.
+Tests wait with ``until`` and ``stays`` of ``bot_runner_worker.testing.waiting``. A stand-in that is meant to
+hang may sleep for half a minute or more.
 """
 
 import ast
@@ -12,6 +12,7 @@ from pathlib import Path
 
 LONGEST = 0.2
 HANGS = 30.0
+_SLEEPS = ("asyncio.sleep", "time.sleep")
 
 
 def main() -> int:
@@ -34,9 +35,12 @@ def _sleeps(tree: ast.AST) -> Iterator[tuple[int, float]]:
         if isinstance(target, ast.Name)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in ("asyncio.sleep", "time.sleep"):
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in _SLEEPS:
             argument = node.args[0]
-            seconds = constants.get(argument.id) if isinstance(argument, ast.Name) else getattr(argument, "value", None)
+            if isinstance(argument, ast.Name):
+                seconds = constants.get(argument.id)
+            else:
+                seconds = getattr(argument, "value", None)
             if isinstance(seconds, int | float) and LONGEST < seconds < HANGS:
                 yield node.lineno, float(seconds)
 

@@ -25,10 +25,8 @@ def main(folder: Path, record: Path | None) -> None:
         tests |= found
         rows = Counter((test["tier"], test["outcome"]) for test in found.values())
         for tier in sorted({tier for tier, _ in rows}) or ["-"]:
-            count, failed, skipped = (
-                sum(number for (each, outcome), number in rows.items() if each == tier and outcome in outcomes)
-                for outcomes in (("passed", "failed", "skipped"), ("failed",), ("skipped",))
-            )
+            failed, skipped = rows[tier, "failed"], rows[tier, "skipped"]
+            count = rows[tier, "passed"] + failed + skipped
             print(f"{end.stem:<14}{tier:<10}{count:>7}{failed:>8}{skipped:>9}{seconds:>9}")
     print(f"\nThe {SLOWEST} slowest tests, in seconds:")
     slowest = sorted(tests, key=lambda name: -float(str(tests[name]["seconds"])))
@@ -44,7 +42,11 @@ def _record(tests: dict[str, dict[str, object]], target: Path) -> None:
         files[name.partition("::")[0]] += float(str(test["seconds"]))
     before = json.loads(target.read_text()) if target.exists() else {}
     seconds = {**before, **{name: round(each) for name, each in files.items()}}
-    kept = {name: each for name, each in sorted(seconds.items()) if each >= WORTH_RECORDING and Path(name).exists()}
+    kept = {
+        name: each
+        for name, each in sorted(seconds.items())
+        if each >= WORTH_RECORDING and Path(name).exists()
+    }
     target.write_text(json.dumps(kept, indent=1) + "\n")
 
 

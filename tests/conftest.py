@@ -1,10 +1,13 @@
 """Fixtures that all tests share, from the kit that plugin authors use, too."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
+from tests.tiers import pytest_collection_modifyitems, pytest_configure
 
 from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.settings import Settings
@@ -26,7 +29,13 @@ __all__ = [
     "RunnerUnderTest",
     "claim_volumes",
     "ignore_progress",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
 ]
+
+# A slice of the addresses for each process: two that make networks at once do not try for the same.
+_SLICES = tuple(IPv4Network("10.236.0.0/14").subnets(new_prefix=20))
+os.environ["NETWORK_POOL"] = str(_SLICES[os.getpid() % len(_SLICES)])
 
 MakeRunner = Callable[..., Awaitable[RunnerUnderTest]]
 
@@ -48,12 +57,28 @@ async def make_runner() -> AsyncIterator[MakeRunner]:
         yield make
 
 
+@pytest.fixture(scope="session")
+async def shared_runner() -> AsyncIterator[RunnerUnderTest]:
+    """The runner with the default settings that the tests of this process share, one after the other."""
+    async with runner_under_test() as shared:
+        yield shared
+
+
 @pytest.fixture
-async def runner(make_runner: MakeRunner) -> RunnerUnderTest:
-    """A runner with the default settings."""
-    return await make_runner()
+async def runner(shared_runner: RunnerUnderTest) -> AsyncIterator[RunnerUnderTest]:
+    """A runner with the default settings; nothing of what a test does with it is there for the next one."""
+    under_test = RunnerUnderTest(shared_runner.runner, before=await shared_runner.leftovers())
+    yield under_test
+    await under_test.clean_up()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: not item.path.is_relative_to(item.config.rootpath / "tests" / "compose"))
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many faults were survived, from the reports of all processes."""
+    faults: dict[str, bool] = {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if report.nodeid.startswith("tests/faults/"):
+                faults[report.nodeid] = faults.get(report.nodeid, True) and outcome == "passed"
+    if faults:
+        terminalreporter.ensure_newline()
+        terminalreporter.write_line(f"faults survived: {sum(faults.values())} of {len(faults)}")

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import venv
@@ -22,6 +21,7 @@ from tests.images.docker_cli import REPOSITORY
 from tests.images.readme import READMES, blocks
 
 from bot_runner_stack import ports
+from bot_runner_worker.testing.waiting import until_sync
 
 DOCUMENTS = (*READMES, "docs/operating.md", "docs/operating.ru.md")
 
@@ -124,6 +124,8 @@ def test_the_bots_of_the_readme_are_deployed(tmp_path: Path) -> None:
     commands = re.sub(
         r"(BOT_RUNNER_URL)=\S+ (BOT_RUNNER_TOKEN)=\S+", rf"\1={orchestrator.url} \2={CLIENT_TOKEN}", commands
     )
+    # The bots are watched for a shorter time than usual.
+    commands = re.sub(r"^bot-runner start .*", r"\g<0> --watch 0.1", commands, flags=re.MULTILINE)
     try:
         done = shell(commands, tmp_path)
     finally:
@@ -176,7 +178,7 @@ def test_the_readmes_task_runs_without_an_orchestrator(
     assert (answer["status"], answer["data"]["status"]) == ("success", "started")
 
 
-@pytest.mark.engine
+@pytest.mark.images
 def test_the_distributions_install_with_plain_pip(tmp_path: Path, runner_environment: dict[str, str]) -> None:
     """In an environment of their own, from the package index, without this repository's tools."""
     venv.create(tmp_path / "venv", with_pip=True)
@@ -200,25 +202,24 @@ def test_the_distributions_install_with_plain_pip(tmp_path: Path, runner_environ
         env=environment,
     ) as worker:
         try:
-            reasons = not_ready(address, worker)
+            # Nothing but the orchestrator is missing, as soon as the worker knows its Engine.
+            until_sync(
+                lambda: [each.partition(":")[0] for each in not_ready(address)] == ["orchestrator"],
+                60,
+                lambda: f"the worker is ready but for the orchestrator: {not_ready(address)}",
+            )
         finally:
             worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
-    # Nothing but the orchestrator is missing.
-    assert [each.partition(":")[0] for each in reasons] == ["orchestrator"]
 
 
-def not_ready(address: str, worker: "subprocess.Popen[bytes]") -> list[str]:
-    """Why a worker is not ready, as soon as it knows its Engine."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and worker.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://{address}/ready", timeout=5)
-        except urllib.error.HTTPError as error:
-            reasons: list[str] = json.load(error)["reasons"]
-            if len(reasons) == 1:
-                return reasons
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the worker does not listen")
+def not_ready(address: str) -> list[str]:
+    """Why a worker is not ready, unless it does not listen yet."""
+    try:
+        urllib.request.urlopen(f"http://{address}/ready", timeout=5)
+    except urllib.error.HTTPError as error:
+        reasons: list[str] = json.load(error)["reasons"]
+        return reasons
+    except OSError:
+        pass
+    return []

@@ -1,4 +1,4 @@
-"""In which tier each test runs, in which order, and how long it took; every suite's conftest takes it over."""
+"""In which tier a test runs, in which order, and how long it took; each suite's conftest takes it over."""
 
 import json
 import os

@@ -14,17 +14,7 @@ def build_wheels(folder: Path) -> None:
     for pattern in DISTRIBUTIONS:
         for project in sorted(REPOSITORY.glob(pattern)):
             # The build backend that the environment holds: nothing is fetched.
-            command = [
-                sys.executable,
-                "-m",
-                "hatchling",
-                "build",
-                "--target",
-                "wheel",
-                "--directory",
-                str(folder),
-            ]
-            _run(command, cwd=project)
+            _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=project)
 
 
 class Environment:
@@ -42,14 +32,10 @@ class Environment:
 
     def install(self, *requirements: str) -> None:
         """Install distributions and what they need, in the versions that were tested."""
+        constraints = REPOSITORY / "requirements" / "worker.txt"
         _uv(
             *("pip", "install", "--python", str(self.folder / "bin" / "python")),
-            *(
-                "--find-links",
-                str(self._wheels),
-                "--constraint",
-                str(REPOSITORY / "requirements" / "worker.txt"),
-            ),
+            *("--find-links", str(self._wheels), "--constraint", str(constraints)),
             *requirements,
         )
 

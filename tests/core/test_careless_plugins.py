@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import signal
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,18 +15,22 @@ from bot_runner_worker.errors import Rejected
 from bot_runner_worker.events import BotEvent, EventType
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.images.image import Image
-from bot_runner_worker.plugins import guard, mailboxes
+from bot_runner_worker.plugins import blocking, guard, mailboxes
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.output import PluginLogLimit, standard_output_limited
 from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.plugins.sources import DeploymentRequest
 from bot_runner_worker.requests import StrictModel
 from bot_runner_worker.testing.memory_runner import memory_runner
+from bot_runner_worker.testing.waiting import until
 
 REQUEST: DeploymentRequest[Any] = DeploymentRequest(BotKey("user", "bot"), "m", "s", StrictModel())
 TOOLS: Any = None
 IMAGE = Image("sha256:b", "b")
-RULES = HookRules(timeout=0.3, source_timeout=0.0, block=0.3)
+RULES = HookRules(source_timeout=0.0)
+# What is cut off is cut off after the time of one rule; the other is far away, however busy the machine is.
+IMPATIENT = HookRules(timeout=0.1, source_timeout=0.0)
+UNBLOCKED = HookRules(block=0.1)
 
 SERVES = COMPLETE.format(mode="m", source="s")
 PLAIN = SERVES + "import asyncio, logging, time\n@hookimpl\ndef prepare_build_context(request):\n    BODY\n"
@@ -45,7 +48,7 @@ async def failure(plugins: Plugins) -> Rejected:
         await plugins.prepare_build_context(REQUEST, TOOLS)
     error = caught.value
     assert error.code == "PLUGIN_FAILED"
-    assert error.details["plugin"] == "bad"
+    assert (error.details["plugin"], error.details["hook"]) == ("bad", "prepare_build_context")
     assert error.hint
     assert len(str(error.to_dict())) < 2000
     return error
@@ -72,21 +75,18 @@ async def test_whatever_it_raises_or_returns(plugin_folder: PluginFolder, shape:
     plugin_folder.add("bad", shape.replace("BODY", body))
     error = await failure(plugin_folder.plugins(RULES))
     assert "123" not in str(error.to_dict())
+    if "RuntimeError" in body:
+        assert error.details["exception"] == "RuntimeError"
+    if body == "return 42":
+        assert error.details["type"] == "int"
     # Neither this task nor the loop has been harmed.
     await asyncio.sleep(0.01)
 
 
-async def test_one_that_makes_tasks_that_exit(plugin_folder: PluginFolder) -> None:
-    plugin_folder.add("bad", LATER.replace("BODY", "return 1 if await asyncio.sleep(0.01, 0) else 2"))
-    assert (await failure(plugin_folder.plugins(RULES))).details["type"] == "int"
-
-
 async def test_one_that_awaits_for_ever(plugin_folder: PluginFolder) -> None:
     plugin_folder.add("bad", LATER.replace("BODY", "await asyncio.Event().wait()"))
-    plugins = plugin_folder.plugins(RULES)
-    begun = time.monotonic()
+    plugins = plugin_folder.plugins(IMPATIENT)
     error = await failure(plugins)
-    assert 0.2 < time.monotonic() - begun < 5
     assert "did not answer within" in error.message
     assert plugins.deploying.longer_than(0) == []
     assert [each["trouble"] for each in plugins.troubles.report()] == ["too slow"]
@@ -108,21 +108,21 @@ async def test_one_that_cannot_be_cancelled_is_left_behind_and_named(
 ) -> None:
     monkeypatch.setattr(guard, "GRACE", 0.1)
     plugin_folder.add("bad", LATER.replace("BODY", "pass") + STUBBORN)
-    plugins = plugin_folder.plugins(RULES)
-    await failure(plugins)
+    slow, stopped = plugin_folder.plugins(IMPATIENT), plugin_folder.plugins(RULES)
+    await failure(slow)
     # As does a stop of the start, which has to come through as what it is.
-    start = asyncio.create_task(plugins.prepare_build_context(REQUEST, TOOLS))
-    await asyncio.sleep(0.05)
+    start = asyncio.create_task(stopped.prepare_build_context(REQUEST, TOOLS))
+    await until(lambda: stopped.deploying.longer_than(0))
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
-    assert [name for name, _ in plugins.deploying.longer_than(0)] == ["prepare_build_context of bad"] * 2
-    bad: Any = plugins._manager.get_plugin("bad")
+    bad: Any = slow._manager.get_plugin("bad")
     bad.done.append(True)
-    for task in tuple(plugins._guard._abandoned):
-        task.cancel()
-    await asyncio.sleep(0.05)
-    assert plugins.deploying.longer_than(0) == []
+    for plugins in (slow, stopped):
+        assert [name for name, _ in plugins.deploying.longer_than(0)] == ["prepare_build_context of bad"]
+        for task in tuple(plugins._guard._abandoned):
+            task.cancel()
+    await until(lambda: slow.deploying.longer_than(0) == stopped.deploying.longer_than(0) == [])
 
 
 async def test_a_cancelled_start_lets_the_plugin_tidy_up_first(plugin_folder: PluginFolder) -> None:
@@ -130,7 +130,7 @@ async def test_a_cancelled_start_lets_the_plugin_tidy_up_first(plugin_folder: Pl
     plugin_folder.add("bad", LATER.replace("BODY", body) + "tidy = []\n")
     plugins = plugin_folder.plugins()
     start = asyncio.create_task(plugins.prepare_build_context(REQUEST, TOOLS))
-    await asyncio.sleep(0.05)
+    await until(lambda: plugins.deploying.longer_than(0))
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
@@ -141,7 +141,7 @@ async def test_a_cancelled_start_lets_the_plugin_tidy_up_first(plugin_folder: Pl
 @pytest.mark.parametrize(
     "body",
     [
-        "time.sleep(60)",
+        "time.sleep(3600)",
         "while True: pass",
         "sum(1 for _ in iter(int, 1))",
         "import re; re.match('(a*)*b', 'a' * 60)",
@@ -152,22 +152,21 @@ async def test_one_that_blocks_is_cut_off_and_named(
     plugin_folder: PluginFolder, shape: str, body: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     plugin_folder.add("bad", shape.replace("BODY", body))
-    plugins = plugin_folder.plugins(RULES)
-    begun = time.monotonic()
+    plugins = plugin_folder.plugins(UNBLOCKED)
     error = await failure(plugins)
-    assert time.monotonic() - begun < 10
     assert "held up the worker" in error.message
     assert "the plugin bad held up the worker" in caplog.text
     assert plugins.troubles.report()[0]["plugin"] == "bad"
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-async def test_one_that_swallows_everything_and_blocks_again(plugin_folder: PluginFolder) -> None:
-    body = "for _ in range(3):\n        try: time.sleep(60)\n        except BaseException: pass"
+async def test_one_that_swallows_everything_and_blocks_again(
+    plugin_folder: PluginFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "AGAIN", 0.1)
+    body = "for _ in range(3):\n        try: time.sleep(3600)\n        except BaseException: pass"
     plugin_folder.add("bad", PLAIN.replace("BODY", body))
-    begun = time.monotonic()
-    await failure(plugin_folder.plugins(RULES))
-    assert time.monotonic() - begun < 20
+    assert "held up the worker" in (await failure(plugin_folder.plugins(UNBLOCKED))).message
 
 
 async def test_blocking_in_a_validator_of_the_params(plugin_folder: PluginFolder) -> None:
@@ -180,14 +179,14 @@ class Params(StrictModel):
     @classmethod
     def _word(cls, value):
         if value == "exit": raise SystemExit
-        time.sleep(60)
+        time.sleep(3600)
 @hookimpl
 def deployment_sources(): return [DeploymentSource("m", "s", Params, "a test")]
 """
     plugin_folder.add("bad", code)
     for word in ("exit", "sleep"):
         with pytest.raises(Rejected) as caught:
-            plugin_folder.plugins(RULES).claim(
+            plugin_folder.plugins(UNBLOCKED).claim(
                 {"user_id": "a", "bot_id": "b", "deployment_mode": "m", "word": word}
             )
         assert caught.value.code == "PLUGIN_FAILED"
@@ -197,10 +196,10 @@ def deployment_sources(): return [DeploymentSource("m", "s", Params, "a test")]
 async def test_work_of_the_core_does_not_count(plugin_folder: PluginFolder) -> None:
     body = (
         "from bot_runner_worker.plugins.patience import core_at_work\n"
-        "    with core_at_work(): await asyncio.sleep(0.6)\n    return None"
+        "    with core_at_work(): await asyncio.sleep(0.3)\n    return None"
     )
     plugin_folder.add("bad", LATER.replace("BODY", body))
-    assert await plugin_folder.plugins(RULES).prepare_build_context(REQUEST, TOOLS) is None
+    assert await plugin_folder.plugins(IMPATIENT).prepare_build_context(REQUEST, TOOLS) is None
 
 
 @pytest.mark.parametrize("shape", [PLAIN, LATER], ids=["at once", "later"])
@@ -258,14 +257,13 @@ async def test_options_of_another_plugin_that_breaks_off_are_left_out(plugin_fol
 
 async def test_another_plugin_that_hangs_delays_one_start_and_not_each(plugin_folder: PluginFolder) -> None:
     plugin_folder.add("good", SERVES)
-    plugin_folder.add(
-        "bad", "import asyncio\n@hookimpl\ndef container_options():\n    return asyncio.Event().wait()\n"
-    )
-    plugins = plugin_folder.plugins(RULES)
-    await plugins.container_options(REQUEST, IMAGE, TOOLS)
-    begun = time.monotonic()
-    await plugins.container_options(REQUEST, IMAGE, TOOLS)
-    assert time.monotonic() - begun < 0.2
+    hook = "@hookimpl\ndef container_options():\n    asked.append(1)\n    return asyncio.Event().wait()\n"
+    plugin_folder.add("bad", "import asyncio\nasked = []\n" + hook)
+    plugins = plugin_folder.plugins(IMPATIENT)
+    for _ in range(2):
+        await plugins.container_options(REQUEST, IMAGE, TOOLS)
+    bad: Any = plugins._manager.get_plugin("bad")
+    assert bad.asked == [1]
 
 
 async def test_a_listener_that_hangs_holds_up_nobody(
@@ -275,14 +273,12 @@ async def test_a_listener_that_hangs_holds_up_nobody(
         "bad", "import asyncio\n@hookimpl\ndef bot_event(event):\n    return asyncio.Event().wait()\n"
     )
     plugin_folder.add("good", "heard = []\n@hookimpl\ndef bot_event(event):\n    heard.append(event.type)\n")
-    plugins = plugin_folder.plugins(HookRules(timeout=60))
-    begun = time.monotonic()
+    plugins = plugin_folder.plugins(HookRules(timeout=3600))
     for _ in range(100):
         await plugins.bot_event(EVENT)
         await asyncio.sleep(0)
     good: Any = plugins._manager.get_plugin("good")
     assert len(good.heard) == 100
-    assert time.monotonic() - begun < 2
     assert [name for name, _ in plugins.hearing.longer_than(0)] == ["bot_event of bad"]
     monkeypatch.setattr(mailboxes, "PATIENCE_AT_THE_END", 0.1)
     await plugins.close()

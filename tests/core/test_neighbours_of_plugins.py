@@ -1,25 +1,26 @@
 """While one plugin misbehaves, the requests of another are served, and the health endpoint says who it is."""
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
 from tests.core.health.test_server import Served, gateway, served
 from tests.core.plugin_factory import PluginFolder, greeter
 
+from bot_runner_worker.plugins import mailboxes
 from bot_runner_worker.plugins.rules import HookRules
-from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
+from bot_runner_worker.testing.memory_runner import memory_runner
 
 __all__ = ["gateway", "served"]
 
-RULES = HookRules(timeout=0.5, source_timeout=0.0, block=0.3)
+# Each long enough for the plugin that behaves, however busy the machine is.
+BLOCKS, HANGS = HookRules(block=0.5), HookRules(timeout=0.5, source_timeout=0.0)
 
 HARM = {
     "exits": "raise SystemExit",
     "interrupts": "raise KeyboardInterrupt",
     "cancels": "raise asyncio.CancelledError",
-    "blocks": "time.sleep(60)",
+    "blocks": "time.sleep(3600)",
     "spins": "while True: pass",
     "hangs": "return asyncio.Event().wait()",
     "prints": "print('x' * 10**7); raise ValueError",
@@ -38,22 +39,20 @@ async def flood(tools):
 @pytest.mark.parametrize("harm", HARM)
 async def test_others_are_served_meanwhile(plugin_folder: PluginFolder, harm: str) -> None:
     plugin_folder.add("good", greeter("good"))
-    bad = greeter("bad").replace("return tools.images.base()", "return tools.images.base()")
     hook = f"@hookimpl\ndef prepare_build_context(request, tools):\n    {HARM[harm]}\n"
-    plugin_folder.add("bad", bad + FLOOD + hook)
+    plugin_folder.add("bad", greeter("bad") + FLOOD + hook)
     said: list[tuple[float, str]] = []
 
     async def report(fraction: float, message: str) -> None:
         said.append((fraction, message))
 
-    async with memory_runner(plugins=plugin_folder.plugins(RULES)) as runner:
+    rules = HANGS if harm in ("hangs", "reports") else BLOCKS
+    async with memory_runner(plugins=plugin_folder.plugins(rules)) as runner:
 
         async def start(mode: str, bot: str) -> Any:
             return await runner.task("start_bot", report, user_id="alice", bot_id=bot, deployment_mode=mode)
 
-        begun = time.monotonic()
         failed, *fine = await asyncio.gather(start("bad", "a"), start("good", "b"), start("good", "c"))
-        assert time.monotonic() - begun < 10
         assert [outcome.error for outcome in fine] == [None, None]
         assert failed.error is not None
         assert failed.error["code"] == ("LOUD" if harm == "loud" else "PLUGIN_FAILED")
@@ -65,26 +64,24 @@ async def test_others_are_served_meanwhile(plugin_folder: PluginFolder, harm: st
 
 
 async def test_a_bot_comes_up_although_a_listener_blocks_and_another_hangs(
-    plugin_folder: PluginFolder,
+    plugin_folder: PluginFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mailboxes, "PATIENCE_AT_THE_END", 0.1)
     plugin_folder.add("good", greeter("good"))
-    for name, body in (("blocks", "time.sleep(60)"), ("hangs", "return asyncio.Event().wait()")):
+    for name, body in (("blocks", "time.sleep(3600)"), ("hangs", "return asyncio.Event().wait()")):
         plugin_folder.add(name, f"import asyncio, time\n@hookimpl\ndef bot_event(event):\n    {body}\n")
-    async with memory_runner(plugins=plugin_folder.plugins(RULES)) as runner:
-        begun = time.monotonic()
+    async with memory_runner(plugins=plugin_folder.plugins(HookRules(timeout=3600, block=0.5))) as runner:
         assert (await runner.start(deployment_mode="good")).error is None
-        assert time.monotonic() - begun < 3
-        assert isinstance(runner, MemoryRunner)
 
 
-@pytest.mark.engine
+@pytest.mark.slow
 async def test_the_health_endpoint_names_who_held_up_the_worker(
     served: Served, plugin_folder: PluginFolder
 ) -> None:
     plugin_folder.add(
         "bad", greeter("bad").replace("return tools", "__import__('time').sleep(9); return tools")
     )
-    served.runner.runner.plugins = plugin_folder.plugins(RULES)
+    served.runner.runner.plugins = plugin_folder.plugins(BLOCKS)
     async with memory_runner(plugins=served.runner.runner.plugins) as runner:
         await runner.start(deployment_mode="bad")
     _, health = await served.get("/health")

@@ -19,30 +19,6 @@ TOOLS: Any = SimpleNamespace(images=None)
 SERVES = COMPLETE.format(mode="m", source="s")
 
 
-@pytest.mark.parametrize(
-    ("body", "exception"),
-    [
-        ("raise RuntimeError('token 123')", "RuntimeError"),
-        ("raise SystemExit(3)", "SystemExit"),
-        ("return 42", None),
-        ("return later()", "KeyError"),
-    ],
-)
-async def test_a_plugin_that_misbehaves_fails_its_own_request(
-    plugin_folder: PluginFolder, body: str, exception: str | None
-) -> None:
-    code = (
-        f"async def later():\n    raise KeyError('x')\n@hookimpl\ndef resolve_image(request):\n    {body}\n"
-    )
-    plugin_folder.add("bad", SERVES + code)
-    with pytest.raises(Rejected) as caught:
-        await plugin_folder.plugins().resolve_image(REQUEST, None, TOOLS)
-    assert caught.value.code == "PLUGIN_FAILED"
-    assert caught.value.details["hook"] == "resolve_image"
-    assert caught.value.details.get("exception") == exception
-    assert "123" not in str(caught.value.to_dict())
-
-
 async def test_the_plugin_that_serves_the_request_is_asked_and_no_other(plugin_folder: PluginFolder) -> None:
     greedy = "@hookimpl\ndef resolve_image(request):\n    return Image('sha256:a', 'a')\n"
     broken = "@hookimpl\ndef resolve_image(request):\n    raise RuntimeError\n"
@@ -76,21 +52,10 @@ async def test_options_of_all_plugins_are_merged_and_conflicts_name_both(plugin_
     plugins = plugin_folder.plugins()
     with pytest.raises(Rejected) as caught:
         await plugins.container_options(REQUEST, image, TOOLS)
-    assert caught.value.details["plugins"] == ["a", "c"] or caught.value.details["plugins"] == ["c", "a"]
+    assert sorted(caught.value.details["plugins"]) == ["a", "c"]
     plugins._manager.unregister(name="c")
     merged = await plugins.container_options(REQUEST, image, TOOLS)
     assert (merged.user, merged.command, merged.environment) == ("1", ("x",), {"A": "1", "B": "2"})
-
-
-async def test_the_runners_own_labels_are_refused(plugin_folder: PluginFolder) -> None:
-    plugin_folder.add(
-        "greedy",
-        "@hookimpl\ndef container_options():\n"
-        "    return ContainerOptions(labels={'io.avtomatika.bot-runner.user-id': 'victim'})\n",
-    )
-    with pytest.raises(Rejected) as caught:
-        await plugin_folder.plugins().container_options(REQUEST, Image("sha256:b", "b"), TOOLS)
-    assert caught.value.code == "OPTION_REFUSED"
 
 
 async def test_a_listener_that_fails_changes_nothing(plugin_folder: PluginFolder) -> None:

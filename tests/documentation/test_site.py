@@ -6,6 +6,8 @@ import subprocess
 import pytest
 from tests.wheelhouse import REPOSITORY
 
+pytestmark = [pytest.mark.images, pytest.mark.usefixtures("site")]
+
 SITE = REPOSITORY / "build" / "docs"
 
 
@@ -16,7 +18,6 @@ def site() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.usefixtures("site")
 def test_every_text_of_the_repository_is_a_page() -> None:
     folders = ("docs", "core", "libraries", "plugins", "cli", "orchestrator", "stack", "examples")
     texts = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.md")]
@@ -28,7 +29,6 @@ def test_every_text_of_the_repository_is_a_page() -> None:
         assert f'"{path.relative_to(REPOSITORY)}"' in (REPOSITORY / "zensical.toml").read_text(), path
 
 
-@pytest.mark.usefixtures("site")
 def test_no_page_needs_another_server() -> None:
     loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(https?:)?//[^>]*>")
     pages = list(SITE.rglob("*.html"))
@@ -39,7 +39,6 @@ def test_no_page_needs_another_server() -> None:
     assert not re.search(r"url\([\"']?https?:|@import", styles)
 
 
-@pytest.mark.usefixtures("site")
 def test_the_picture_of_a_requests_life_is_on_its_page() -> None:
     page = (SITE / "docs" / "plugins" / "life-of-a-request.html").read_text()
     assert 'src="life-of-a-request.svg"' in page

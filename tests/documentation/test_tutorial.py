@@ -12,7 +12,7 @@ from tests.conftest import BASE_IMAGE, ENGINE
 from tests.documentation.tutorial import Author, blocks
 from tests.wheelhouse import build_wheels
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.images
 
 
 @pytest.fixture

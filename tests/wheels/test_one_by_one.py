@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.wheelhouse import REPOSITORY, Environment
+from tests.wheelhouse import REPOSITORY, Environment, build_wheels
 
 SOURCES = {
     "simple": ["simple/simple"],
@@ -60,6 +60,14 @@ def look(folder: Path, wheels: Path, requirement: str) -> Found:
 
 
 @pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All distributions' wheels."""
+    folder = tmp_path_factory.mktemp("wheels")
+    build_wheels(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def core_alone(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """An environment of the core."""
     return look(tmp_path_factory.mktemp("environments") / "core", wheels, "bot-runner-worker")
@@ -69,11 +77,13 @@ def test_every_plugin_of_the_repository_is_here() -> None:
     assert {path.parent.name for path in REPOSITORY.glob("plugins/*/pyproject.toml")} == set(SOURCES)
 
 
+@pytest.mark.images
 def test_the_core_alone_has_no_mode_and_no_plugins_dependencies(core_alone: Found) -> None:
     assert core_alone.reports == []
     assert core_alone.installed & OWN.keys() == set()
 
 
+@pytest.mark.images
 @pytest.mark.parametrize("plugin", SOURCES)
 def test_a_plugin_alone(plugin: str, wheels: Path, core_alone: Found, tmp_path: Path) -> None:
     found = look(tmp_path / "environment", wheels, dist(plugin))

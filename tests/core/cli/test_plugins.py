@@ -1,18 +1,24 @@
 """``bot-runner-worker plugins``: what it shows, and a plugin that is written, installed and checked."""
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hatchling.build
 import pytest
 from tests.images.docker_cli import REPOSITORY
 from typer.testing import CliRunner
 
 from bot_runner_worker.cli import app
+from bot_runner_worker.cli.plugins import checking
 from bot_runner_worker.cli.plugins.writing import fence_for
+from bot_runner_worker.testing import conformance
+
+pytest_plugins = "pytester"
 
 BUNDLED = ("custom_archive", "custom_git", "image", "simple")
 
@@ -57,82 +63,95 @@ def test_why_one_is_not_loaded_is_said(settings: dict[str, str], loaded: set[str
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A plugin from ``plugins new``, installed with ``pip install -e`` beside what is installed here."""
-    folder = tmp_path_factory.mktemp("author")
-    target = folder / "bot-runner-plugin-my-mode"
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plugin from ``plugins new``."""
+    target = tmp_path_factory.mktemp("author") / "bot-runner-plugin-my-mode"
     code, output = run("new", "my-mode", "--folder", str(target))
     assert code == 0, output
-    environment = folder / "env"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    python = environment / "bin" / "python"
-    here = sysconfig.get_path("purelib")
-    [packages] = environment.glob("lib/*/site-packages")
-    (packages / "ours.pth").write_text(f"import site; site.addsitedir({here!r})\n")
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--no-build-isolation", "-e", str(target)], check=True, timeout=120)
-    return target, python
+    return target
 
 
-def in_environment(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a module in that environment."""
-    return subprocess.run(
-        [python, "-m", *arguments],
-        cwd=python.parent,
-        env={**os.environ, "WORKER_TOKEN": "x"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+@pytest.fixture
+def installed(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder with its wheel's files, where this process finds it."""
+    monkeypatch.chdir(written)
+    wheel = tmp_path / hatchling.build.build_wheel(str(tmp_path))
+    shutil.unpack_archive(wheel, tmp_path, "zip")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("bot_runner_plugin_my_mode")]:
+        del sys.modules[name]
 
 
-def test_a_new_plugin_is_loaded(written: tuple[Path, Path]) -> None:
-    _, python = written
-    done = in_environment(python, "bot_runner_worker", "plugins", "--json")
-    [report] = [each for each in json.loads(done.stdout)["plugins"] if each["name"] == "my-mode"]
+@pytest.fixture
+def checked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Runs ``plugins check`` with its tests in this process."""
+
+    def pytest_here(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
+        assert command[:3] == [sys.executable, "-m", "pytest"]
+        return subprocess.CompletedProcess(command, pytester.inline_run(*command[3:], "-p", "no:asyncio").ret)
+
+    def check(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(checking.subprocess, "run", pytest_here)
+        monkeypatch.setattr(conformance, "CLOCK_SECONDS", 0)
+        return run("check", *arguments)
+
+    return check
+
+
+def test_a_new_plugin_is_loaded(installed: Path) -> None:
+    report = shown()["my-mode"]
     assert (report["status"], report["warning"], report["sources"]) == ("loaded", "", ["my-mode/my-mode"])
 
 
+@pytest.mark.parametrize("name", ["my-mode", "bot-runner-plugin-my-mode", "Bot_Runner.plugin-my-mode"])
+def test_a_plugin_is_found_by_its_name_and_its_distributions(installed: Path, name: str) -> None:
+    assert [entry.name for entry in checking.plugins_of(name)] == ["my-mode"]
+
+
+def test_a_new_plugin_is_checked(installed: Path, checked: Callable[..., tuple[int, str]]) -> None:
+    code, output = checked("my-mode", "--no-engine", "-v")
+    assert code == 0, output
+    assert "passed" in output
+    assert "on_the_engine" not in output
+
+
+def test_a_check_that_fails_says_so(installed: Path, checked: Callable[..., tuple[int, str]]) -> None:
+    params = installed / "bot_runner_plugin_my_mode" / "params.py"
+    params.write_text(params.read_text().replace("if not value.isprintable() or not value:", "if False:"))
+    code, output = checked("my-mode", "--no-engine")
+    assert code == 1
+    assert "test_an_invalid_request_is_refused[an empty greeting]" in output
+
+
 @pytest.mark.engine
-def test_a_new_plugin_is_green(written: tuple[Path, Path]) -> None:
-    target, python = written
-    done = in_environment(python, "pytest", "-q", "-p", "no:cacheprovider", str(target))
+def test_a_new_plugin_that_pip_installed_is_green(written: Path, tmp_path: Path) -> None:
+    """In an environment of its own beside what is installed here, with its own tests, also on the Engine."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    python = str(tmp_path / "env" / "bin" / "python")
+    [packages] = tmp_path.glob("env/lib/*/site-packages")
+    (packages / "ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--no-build-isolation", "-e", written], check=True, timeout=120)
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", written]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["my-mode", "bot-runner-plugin-my-mode", "Bot_Runner.plugin-my-mode"])
-def test_a_new_plugin_is_checked(written: tuple[Path, Path], name: str) -> None:
-    done = in_environment(written[1], "bot_runner_worker", "plugins", "check", name, "--no-engine")
+@pytest.mark.parametrize(
+    "tool",
+    [
+        "ruff check --config pyproject.toml --ignore RUF012",
+        "ruff format --config pyproject.toml --check",
+        pytest.param("mypy --strict", marks=pytest.mark.slow),
+    ],
+)
+def test_the_style_of_a_new_plugin_is_the_house_style(written: Path, tool: str) -> None:
+    program, *arguments = tool.split()
+    command = [Path(sys.executable).parent / program, *arguments, written / "src"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert "passed" in done.stdout
-
-
-def test_a_check_that_fails_says_so(written: tuple[Path, Path]) -> None:
-    target, python = written
-    params = target / "src" / "bot_runner_plugin_my_mode" / "params.py"
-    before = params.read_text()
-    params.write_text(before.replace("if not value.isprintable() or not value:", "if False:"))
-    try:
-        done = in_environment(python, "bot_runner_worker", "plugins", "check", "my-mode", "--no-engine")
-    finally:
-        params.write_text(before)
-    assert done.returncode == 1
-    assert "test_an_invalid_request_is_refused[an empty greeting]" in done.stdout
-
-
-def test_the_style_of_a_new_plugin_is_the_house_style(written: tuple[Path, Path]) -> None:
-    target, _ = written
-    config = ["--config", REPOSITORY / "pyproject.toml"]
-    for tool in (
-        ["ruff", "check", *config, "--ignore", "RUF012"],
-        ["ruff", "format", *config, "--check"],
-        ["mypy", "--strict"],
-    ):
-        done = subprocess.run(
-            [Path(sys.executable).parent / tool[0], *tool[1:], target / "src"], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout
 
 
 def test_one_that_announces_no_cases_is_checked_by_its_examples() -> None:

@@ -49,7 +49,9 @@ async def place(kind: str, **settings: Any) -> AsyncIterator[Place]:
         await Place(runner).runtime.remove_all()
 
 
-both = pytest.mark.parametrize("kind", ["memory", pytest.param("real", marks=pytest.mark.engine)])
+def both(tier: pytest.MarkDecorator) -> pytest.MarkDecorator:
+    """On each Engine; the tests on the real one are of this tier."""
+    return pytest.mark.parametrize("kind", ["memory", pytest.param("real", marks=tier)])
 
 
 def context(dockerfile: str, *, shared: bool = False, **files: str) -> BuildContext:
@@ -68,7 +70,7 @@ async def code_of(awaitable: Any) -> str:
     return str(caught.value.code)
 
 
-@both
+@both(pytest.mark.engine)
 async def test_the_life_of_a_bot(kind: str) -> None:
     async with place(kind) as here:
         started = await here.start(**SIMPLE)
@@ -105,7 +107,7 @@ async def test_the_life_of_a_bot(kind: str) -> None:
         assert await here.leftovers() == []
 
 
-@both
+@both(pytest.mark.slow)
 async def test_limits_hold_over_starts_at_once(kind: str) -> None:
     async with place(kind, max_bots_per_user=2) as here:
         outcomes = await asyncio.gather(*(here.start(bot_id=f"bot{n}", **SIMPLE) for n in range(4)))
@@ -114,7 +116,7 @@ async def test_limits_hold_over_starts_at_once(kind: str) -> None:
         assert (await here.start("bob", **SIMPLE)).error is None
 
 
-@both
+@both(pytest.mark.engine)
 async def test_a_cancelled_start_leaves_nothing(kind: str) -> None:
     async with place(kind) as here:
         for seconds in (0, 0.001, 0.01):
@@ -127,7 +129,7 @@ async def test_a_cancelled_start_leaves_nothing(kind: str) -> None:
             assert await here.leftovers() == []
 
 
-@both
+@both(pytest.mark.engine)
 async def test_images_are_named_by_their_content(kind: str) -> None:
     async with place(kind) as here:
         base = await here.images.base()
@@ -155,7 +157,7 @@ async def test_images_are_named_by_their_content(kind: str) -> None:
         assert await here.images.recall("name", here.tools("bob")) is None
 
 
-@both
+@both(pytest.mark.slow)
 async def test_packages_are_one_image_for_all_who_ask_for_the_same(kind: str) -> None:
     async with place(kind) as here:
         first = await here.images.with_packages(["six", "idna"], here.tools())
@@ -172,7 +174,7 @@ async def test_packages_are_one_image_for_all_who_ask_for_the_same(kind: str) ->
             assert await code_of(here.images.with_packages([requirement], here.tools())) == code
 
 
-@both
+@both(pytest.mark.engine)
 async def test_what_cannot_be_built_or_pulled(kind: str) -> None:
     async with place(kind) as here:
         tools = here.tools()
@@ -192,7 +194,7 @@ async def test_what_cannot_be_built_or_pulled(kind: str) -> None:
         assert (await here.images.pull(BASE_IMAGE, tools)).id == (await here.images.base()).id
 
 
-@both
+@both(pytest.mark.engine)
 async def test_a_plugin_gets_nothing_that_is_the_cores(kind: str, plugin_folder: PluginFolder) -> None:
     forged = "Image('sha256:' + '0' * 64, 'other-tenant')"
     wishes = {

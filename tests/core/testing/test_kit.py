@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.core.plugin_factory import importable
 
+from bot_runner_worker.testing import conformance
 from bot_runner_worker.testing.effects import effects_seen
 
+pytest_plugins = "pytester"
+
 GOOD = """
-from bot_runner_worker.plugin import *
 from pydantic import Field
 
 class Params(StrictModel):
@@ -41,35 +44,31 @@ class TestConformance(PluginConformance):
 
 
 def failures(
-    folder: Path, plugin: str, *, requires: str = "bot-runner-worker>=0.1,<0.2", test: str = TEST
+    pytester: pytest.Pytester, plugin: str, *, requires: str = "bot-runner-worker>=0.1,<0.2", test: str = TEST
 ) -> set[str]:
     """The names of the conformance tests that a plugin fails."""
-    (folder / "plugin_good.py").write_text(plugin)
-    info = folder / "good-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: good\nVersion: 1.0\nRequires-Dist: {requires}\n"
-    )
-    (info / "entry_points.txt").write_text("[bot_runner_worker]\ngood = plugin_good\n")
-    (folder / "test_good.py").write_text(test)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", "-rf", "test_good.py"],
-        cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "passed" in done.stdout, done.stdout + done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
-    return {line.split("::")[2].split("[")[0].split(" ")[0] for line in lines}
+    pytester.makepyfile(test)
+    with importable(pytester.path) as folder:
+        folder.add("good", plugin, requires=requires)
+        done = pytester.inline_run("--tb=line", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    passed, _skipped, failed = done.listoutcomes()
+    assert passed
+    return {report.nodeid.split("::")[2].split("[")[0] for report in failed}  # type: ignore[union-attr]
 
 
-def test_a_good_plugin_passes_and_its_test_is_five_lines(tmp_path: Path) -> None:
-    assert failures(tmp_path, GOOD) == set()
+@pytest.fixture
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting for another second, where it is not what is tested."""
+    monkeypatch.setattr(conformance, "CLOCK_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_a_good_plugin_passes_and_its_test_is_five_lines(pytester: pytest.Pytester) -> None:
+    assert failures(pytester, GOOD) == set()
     assert len([line for line in TEST.splitlines() if line.startswith("    ")]) <= 5
 
 
+@pytest.mark.usefixtures("no_clock")
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
@@ -84,18 +83,13 @@ def test_a_good_plugin_passes_and_its_test_is_five_lines(tmp_path: Path) -> None
             "class Params(StrictModel):",
             "from pydantic import field_validator\nclass Params(StrictModel):\n"
             "    @field_validator('greeting')\n    @classmethod\n"
-            "    def look(cls, value): open('/tmp/bot-runner-kit-test', 'a').close(); return value",
+            "    def look(cls, value): open('looked', 'a').close(); return value",
             {"test_the_claim_is_pure_and_fast"},
         ),
         (
             '.replace("\\0", "")',
             "",
             {"test_hostile_values_end_in_a_clear_error_or_do_no_harm"},
-        ),
-        (
-            'return ContainerOptions(command=("echo", request.params.greeting.replace("\\0", "")))',
-            "return ContainerOptions(command=('echo', str(__import__('time').time())))",
-            {"test_the_same_request_makes_the_same"},
         ),
         (
             'if request.mode == "good":\n        return',
@@ -117,25 +111,29 @@ def test_a_good_plugin_passes_and_its_test_is_five_lines(tmp_path: Path) -> None
                 "test_hostile_values_end_in_a_clear_error_or_do_no_harm",
                 "test_requests_of_others_are_left_alone",
                 "test_the_same_request_makes_the_same",
-                "test_unknown_fields_are_refused",
             },
         ),
     ],
 )
-def test_what_is_wrong_is_found(tmp_path: Path, old: str, new: str, found: set[str]) -> None:
-    found_in_fact = failures(tmp_path, GOOD.replace(old, new))
-    Path("/tmp/bot-runner-kit-test").unlink(missing_ok=True)
-    if len(found) == 1:
-        assert found_in_fact == found
-    else:
-        assert found_in_fact & found
+def test_what_is_wrong_is_found(pytester: pytest.Pytester, old: str, new: str, found: set[str]) -> None:
+    assert failures(pytester, GOOD.replace(old, new)) == found
 
 
-def test_a_plugin_without_a_fence_does_not_pass(tmp_path: Path) -> None:
-    assert failures(tmp_path, GOOD, requires="bot-runner-worker") == {"test_it_is_loaded_and_fenced"}
+def test_what_changes_with_the_time_is_found_and_the_case_named(
+    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = GOOD.replace('request.params.greeting.replace("\\0", "")', "str(int(__import__('time').time()))")
+    assert failures(pytester, plugin) == {"test_the_same_request_makes_the_same"}
+    assert "these change with time: ['a greeting']" in capsys.readouterr().out
 
 
-def test_a_secret_in_an_error_is_found(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_clock")
+def test_a_plugin_without_a_fence_does_not_pass(pytester: pytest.Pytester) -> None:
+    assert failures(pytester, GOOD, requires="bot-runner-worker") == {"test_it_is_loaded_and_fenced"}
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_a_secret_in_an_error_is_found(pytester: pytest.Pytester) -> None:
     plugin = GOOD.replace(
         "def container_options(request, tools):",
         "def container_options(request, tools):\n"
@@ -146,7 +144,7 @@ def test_a_secret_in_an_error_is_found(tmp_path: Path) -> None:
         '"greeting": 5}, "INVALID_FIELD"',
         '"greeting": "http://example.com/?token=sentinel-x"}, "NOT_THERE"',
     )
-    assert failures(tmp_path, plugin, test=test) == {"test_an_invalid_request_is_refused"}
+    assert failures(pytester, plugin, test=test) == {"test_an_invalid_request_is_refused"}
 
 
 def test_who_does_not_use_the_kit_imports_nothing_of_it() -> None:

@@ -8,6 +8,7 @@ order in which the members came.
 import hashlib
 import io
 import json
+import re
 import tarfile
 import tempfile
 import unicodedata
@@ -24,6 +25,7 @@ _CHUNK = 256 * 1024
 _IN_MEMORY = 1024 * 1024
 _MAX_PATH = 1024
 _MAX_NAME = 255
+_REFUSED = re.compile(r"[\x00-\x1f\x7f\\]")
 MAX_FILES = 20_000
 
 
@@ -51,7 +53,7 @@ def checked_path(path: str, *, code: str = Code.INVALID_PATH) -> str:
         path.encode()
     except UnicodeEncodeError:
         raise reject("is not valid Unicode") from None
-    if any(ord(char) < 32 or ord(char) == 127 for char in path) or "\\" in path:
+    if _REFUSED.search(path):
         raise reject("holds control characters or backslashes")
     if path.startswith("/") or (len(path) > 1 and path[1] == ":"):
         raise reject("is absolute")

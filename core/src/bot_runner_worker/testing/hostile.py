@@ -1,6 +1,6 @@
 """Hostile values for any field: of a wrong kind, too large, or made to leave the place where they belong."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 TEXTS: dict[str, str] = {
@@ -46,12 +46,12 @@ def values() -> Iterator[tuple[str, Any]]:
     yield "deep", _deep(400)
 
 
-def variations(params: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def variations(params: Mapping[str, Any], fields: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Params of a request with one field of the plugin's own turned hostile.
 
     Args:
         params: Valid params.
-        fields: The fields of the source's model.
+        fields: Fields of the source's model.
     """
     for field in fields:
         for name, value in values():

@@ -6,6 +6,7 @@ from typing import Any
 
 from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.testing.memory_runner import MemoryRunner
+from bot_runner_worker.testing.waiting import SCALE
 
 STAGES = ("prepare_build_context", "resolve_image", "container_options", "launch")
 """Where a start can be cancelled: before it, in its midst, and right after it."""
@@ -42,8 +43,8 @@ async def cancel_at(
     setattr(owner, stage, watched)
     try:
         task = asyncio.ensure_future(start())
-        done, _ = await asyncio.wait([task], timeout=60)
-        assert done, f"a start that was cancelled in {stage} did not end within 60 seconds"
+        done, _ = await asyncio.wait([task], timeout=60 * SCALE)
+        assert done, f"a start that was cancelled in {stage} did not end"
         return task.cancelled()
     finally:
         delattr(owner, stage)

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from bot_runner_worker.engine import Engine, volumes
+from bot_runner_worker.engine import Engine, images, volumes
 from bot_runner_worker.identity import CACHE_ROLE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE
 from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.runner import Runner
@@ -41,12 +41,18 @@ def engine_answers(address: str) -> bool:
 
 
 class RunnerUnderTest:
-    """A runner with the shortcuts that tests need."""
+    """A runner with the shortcuts that tests need.
 
-    def __init__(self, runner: Runner) -> None:
+    Args:
+        runner: The runner.
+        before: What carried its namespace before the test: no leftovers of this one.
+    """
+
+    def __init__(self, runner: Runner, before: Collection[str] = ()) -> None:
         self.runner = runner
         self.engine = runner.engine
         self.settings = runner.settings
+        self._before = set(before)
 
     async def task(self, name: str, **params: Any) -> Outcome:
         """Run a task with these params."""
@@ -65,7 +71,7 @@ class RunnerUnderTest:
     async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
         """Names of what carries this namespace: containers, images and networks, shared ones aside.
 
-        If not asked for certain kinds, also volumes: see :meth:`claims`.
+        If not asked for certain kinds, also volumes: see :meth:`claims`. What was there before is left out.
         """
         found = [] if kinds else await self.claims()
         for kind in kinds or ("containers/json", "images/json", "networks"):
@@ -76,7 +82,23 @@ class RunnerUnderTest:
                 network = self.settings.docker_network
                 if name not in (network, f"{network}-build"):
                     found.append(f"{kind.split('/')[0]}: {name}")
-        return found
+        return [each for each in found if each not in self._before]
+
+    async def clean_up(self) -> None:
+        """Remove all bots and the images that were built for them: the end of a test on a shared runner.
+
+        Raises:
+            AssertionError: If something of the bots, or of what was tried with them, is left.
+        """
+        for record in await self.runner.runtime.list_bots():
+            await self.runner.runtime.remove(record)
+        left = await self.leftovers("containers/json", "networks")
+        if left:
+            await self.runner.runtime.remove_all(keep_images=True)
+        for image in await images.list_by_labels(self.engine, {NAMESPACE: self.settings.runner_namespace}):
+            if f"images: {image['RepoTags']}" not in self._before:
+                await images.remove(self.engine, image["Id"], all_tags=True)
+        assert left == [], f"the test has left {left}"
 
     async def claims(self) -> list[str]:
         """The claims on this namespace's bots, as soon as those that were given back are gone."""

@@ -4,6 +4,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -118,7 +119,11 @@ class SourceServer:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self._server = Server(self._answer)
+
+    @cached_property
+    def _server(self) -> Server:
+        """It listens from its first use on: most cases need none."""
+        return Server(self._answer)
 
     @property
     def requests(self) -> list[str]:
@@ -136,7 +141,8 @@ class SourceServer:
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.close()
+        if "_server" in vars(self):
+            self._server.close()
 
     def _answer(self, handler: Handler) -> None:
         parts = urlsplit(handler.path)

@@ -24,8 +24,8 @@ async def until(condition: Callable[[], Any], within: float = 30, what: Words = 
     """Wait for a condition, and return what it came to.
 
     Args:
-        condition: Called again and again until what it returns, or what the awaitable that it returns comes to,
-            is true. What it raises is raised.
+        condition: Called again and again until what it returns is true; an awaitable is awaited. What it
+            raises is raised.
         within: Seconds, multiplied by :data:`SCALE`.
         what: What is waited for; or a function, which is called when the time is up.
 

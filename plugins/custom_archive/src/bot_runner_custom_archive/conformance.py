@@ -74,4 +74,4 @@ class ArchiveConformance(PluginConformance):
         "the metadata": ({**CUSTOM, "archive_url": "http://169.254.169.254/"}, "ADDRESS_DENIED"),
         "a local file": ({**CUSTOM, "archive_url": "file:///etc/passwd"}, "INVALID_ARCHIVE_URL"),
     }
-    settings = {"source_timeout_seconds": 5, "max_source_size": "4m", "max_context_size": "4m"}
+    settings = {"source_timeout_seconds": 3, "max_source_size": "4m", "max_context_size": "4m"}

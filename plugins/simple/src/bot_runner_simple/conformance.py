@@ -19,7 +19,7 @@ class SimpleConformance(PluginConformance):
         },
         "requirements": {**CODE, "requirements": ["six==1.16.0"]},
     }
-    on_engine = ("code", "files")
+    on_engine = ("files",)
     invalid = {
         "no code": (SIMPLE, "MISSING_SOURCE"),
         "code and files": ({**CODE, "files": {"bot.py": ""}}, "CONFLICTING_SOURCES"),
