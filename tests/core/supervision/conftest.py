@@ -7,27 +7,22 @@ from typing import Any
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core import bots
 
 from bot_runner_worker.events import BotEvent
-from bot_runner_worker.runner import Runner
+from bot_runner_worker.testing.waiting import until
 
 
-class Supervised:
+class Supervised(RunnerUnderTest):
     """A runner under test with what its listeners hear.
 
     Args:
-        runner: The runner.
+        under_test: The runner.
     """
 
-    def __init__(self, runner: RunnerUnderTest) -> None:
-        self.under_test = runner
-        self.runner: Runner = runner.runner
-        self.supervisor = runner.runner.supervisor
-        self.start = runner.start
-        self.task = runner.task
-        self.engine = runner.engine
-        self.containers = runner.containers
-        self.leftovers = runner.leftovers
+    def __init__(self, under_test: RunnerUnderTest) -> None:
+        super().__init__(under_test.runner)
+        self.supervisor = self.runner.supervisor
         self.heard: list[BotEvent] = []
         self.runner.announcer.listen(self._listen)
         self._running: asyncio.Task[None] | None = None
@@ -52,48 +47,33 @@ class Supervised:
 
     async def status(self, bot_id: str = "bot") -> dict[str, Any]:
         """The answer to ``check_status``."""
-        return (await self.task("check_status", user_id="alice", bot_id=bot_id)).data
-
-    async def status_after(self, *statuses: str, bot_id: str = "bot") -> dict[str, Any]:
-        """The answer to ``check_status``, as soon as the status is one of these."""
-        found: dict[str, Any] = {}
-
-        async def reached() -> bool:
-            nonlocal found
-            found = await self.status(bot_id)
-            return found["exists"] and found["status"] in statuses
-
-        await until(reached, lambda: f"the bot is {found}, not {' or '.join(statuses)}")
-        return found
-
-    async def event(self, kind: str) -> BotEvent:
-        """The first event of a kind, as soon as it is heard."""
-
-        async def heard() -> bool:
-            return kind in self.kinds()
-
-        await until(heard, lambda: f"no {kind}, but {self.kinds()}")
-        return next(event for event in self.heard if event.type.value == kind)
+        return await bots.status(self, bot_id=bot_id)
 
     async def inspect(self, bot_id: str = "bot") -> dict[str, Any]:
         """The Engine's description of a bot's container."""
-        container = (await self.status(bot_id))["container_id"]
-        answer: dict[str, Any] = await self.engine.json("GET", f"containers/{container}/json")
-        return answer
+        return await bots.inspect(self, bot_id=bot_id)
+
+    async def event(self, kind: str) -> BotEvent:
+        """The first event of a kind, as soon as it is heard."""
+        await until(lambda: kind in self.kinds(), 90, lambda: f"{kind} is heard, and not {self.kinds()}")
+        return next(event for event in self.heard if event.type.value == kind)
+
+    async def state(self, *, after: str = "", bot_id: str = "bot") -> dict[str, Any]:
+        """The state of a bot's container, as soon as it runs, and did not begin at a certain time."""
+        found: dict[str, Any] = {}
+
+        async def running() -> bool:
+            nonlocal found
+            found = (await self.inspect(bot_id))["State"]
+            return found["Status"] == "running" and found["StartedAt"] != after
+
+        await until(running, 60, lambda: f"the bot runs, and is not {found}")
+        return found
 
     async def docker(self, action: str, bot_id: str = "bot", **params: Any) -> None:
         """What somebody does to a bot's container by hand, such as ``kill``."""
         container = (await self.status(bot_id))["container_id"]
         await self.engine.json("POST", f"containers/{container}/{action}", params=params)
-
-
-async def until(condition: Callable[[], Awaitable[bool]], complaint: Callable[[], str]) -> None:
-    """Wait until a condition holds."""
-    for _ in range(600):
-        if await condition():
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(complaint())
 
 
 MakeSupervised = Callable[..., Awaitable[Supervised]]

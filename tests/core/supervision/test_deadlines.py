@@ -3,13 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.core.supervision.conftest import MakeSupervised, Supervised, until
+from tests.core.bots import BOT
+from tests.core.supervision.conftest import MakeSupervised, Supervised
 
 from bot_runner_worker.engine import containers
-
-pytestmark = pytest.mark.engine
-
-BOT = {"user_id": "alice", "bot_id": "bot"}
+from bot_runner_worker.supervision import supervisor as loop
+from bot_runner_worker.testing.waiting import until
 
 
 async def check_later(supervised: Supervised, **later: float) -> None:
@@ -18,6 +17,7 @@ async def check_later(supervised: Supervised, **later: float) -> None:
     await supervised.supervisor.check(lambda: now)
 
 
+@pytest.mark.engine
 async def test_a_bot_is_warned_once_expires_and_is_removed(make_supervised: MakeSupervised) -> None:
     by_hand = await make_supervised(bot_max_runtime_hours=4, retention_hours=24)
     started = await by_hand.start()
@@ -32,6 +32,11 @@ async def test_a_bot_is_warned_once_expires_and_is_removed(make_supervised: Make
     await by_hand.supervisor.check(lambda: ends)
     await by_hand.supervisor.check(lambda: ends)
     assert by_hand.kinds() == ["bot_expiring", "bot_expired"]
+    # As a busy Engine does that was about to start it once more when it was ended: it is not told again.
+    await by_hand.docker("start")
+    await by_hand.supervisor.check(lambda: ends)
+    assert by_hand.kinds() == ["bot_expiring", "bot_expired"]
+    assert (await by_hand.inspect())["State"]["Status"] == "exited"
     report = await by_hand.status()
     assert (report["status"], report["reason"]) == ("expired", "its time was over")
     assert (await by_hand.task("get_logs", **BOT)).data["container_status"] == "expired"
@@ -44,6 +49,7 @@ async def test_a_bot_is_warned_once_expires_and_is_removed(make_supervised: Make
     assert await by_hand.leftovers("containers/json", "networks") == []
 
 
+@pytest.mark.slow
 async def test_neither_warning_nor_deadline_changes_when_the_worker_does(
     make_supervised: MakeSupervised,
 ) -> None:
@@ -62,6 +68,7 @@ async def test_neither_warning_nor_deadline_changes_when_the_worker_does(
     assert kinds == ["bot_expiring"]
 
 
+@pytest.mark.slow
 async def test_a_bot_is_not_warned_where_none_is_wanted(make_supervised: MakeSupervised) -> None:
     by_hand = await make_supervised(bot_max_runtime_hours=4, expiry_warning_minutes=0)
     await by_hand.start()
@@ -69,8 +76,12 @@ async def test_a_bot_is_not_warned_where_none_is_wanted(make_supervised: MakeSup
     assert by_hand.kinds() == []
 
 
-async def test_a_deadline_is_kept_while_the_supervisor_runs(make_supervised: MakeSupervised) -> None:
-    supervised = await make_supervised(bot_max_runtime_hours=5 / 3600)
+@pytest.mark.slow
+async def test_a_deadline_is_kept_while_the_supervisor_runs(
+    make_supervised: MakeSupervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "INTERVAL", 0.2)
+    supervised = await make_supervised(bot_max_runtime_hours=3 / 3600)
     supervised.begin()
     await supervised.start()
     await supervised.event("bot_expired")
@@ -79,6 +90,7 @@ async def test_a_deadline_is_kept_while_the_supervisor_runs(make_supervised: Mak
     assert (await supervised.start()).data["status"] == "started"
 
 
+@pytest.mark.slow
 async def test_a_bot_that_keeps_failing_expires_too(make_supervised: MakeSupervised) -> None:
     """It waits for its next run by then, for seconds."""
     by_hand = await make_supervised(crash_limit=1000, retention_hours=48)
@@ -88,7 +100,7 @@ async def test_a_bot_that_keeps_failing_expires_too(make_supervised: MakeSupervi
         found = await by_hand.inspect()
         return bool(found["State"]["Restarting"] and found["RestartCount"] >= 5)
 
-    await until(waits, lambda: "the bot does not fail")
+    await until(waits, 60, "the bot waits for its next run")
     await check_later(by_hand, hours=25)
     report = await by_hand.status()
     assert (report["status"], report["exit_code"]) == ("expired", 3)
@@ -97,6 +109,7 @@ async def test_a_bot_that_keeps_failing_expires_too(make_supervised: MakeSupervi
     assert found["HostConfig"]["RestartPolicy"]["Name"] == "no"
 
 
+@pytest.mark.slow
 async def test_the_deadline_of_a_restarted_bot_stays(make_supervised: MakeSupervised) -> None:
     by_hand = await make_supervised()
     started = await by_hand.start()
@@ -108,6 +121,7 @@ async def test_the_deadline_of_a_restarted_bot_stays(make_supervised: MakeSuperv
     assert (report["status"], report["expires_at"]) == ("running", started.data["expires_at"])
 
 
+@pytest.mark.slow
 async def test_a_container_without_a_deadline_is_not_taken_for_an_old_one(by_hand: Supervised) -> None:
     """Labels can be wrong; nothing is ended for an age that is nonsense."""
     await by_hand.start()

@@ -111,6 +111,15 @@ def test_want_of_memory_is_told_by_its_event() -> None:
     assert (first.oom_killed, second.oom_killed) == (True, False)
 
 
+def test_want_of_memory_counts_whether_it_is_told_before_the_end_or_after() -> None:
+    story = Story()
+    story.tell("die", exitCode="137")
+    story.tell("oom")
+    assert (last := story.deaths.last("id")) is not None
+    assert last.oom_killed
+    assert [each.oom_killed for each in story.deaths.failures("id")] == [True]
+
+
 def test_whoever_changes_what_a_bot_should_do_begins_to_count_anew() -> None:
     story = Story()
     story.fail()

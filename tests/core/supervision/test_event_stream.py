@@ -9,16 +9,13 @@ from time import time
 
 import pytest
 from tests.conftest import ENGINE, RunnerUnderTest
-from tests.core.supervision.conftest import MakeSupervised, until
+from tests.core.supervision.conftest import MakeSupervised
 
 from bot_runner_worker.engine import Engine, containers, events
 from bot_runner_worker.errors import Unavailable
 from bot_runner_worker.identity import NAMESPACE
 from bot_runner_worker.supervision import supervisor as loop
-
-pytestmark = pytest.mark.engine
-
-BOT = {"user_id": "alice", "bot_id": "bot"}
+from bot_runner_worker.testing.waiting import until
 
 
 class Wire:
@@ -85,6 +82,7 @@ def no_looks_without_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "INTERVAL", 3600.0)
 
 
+@pytest.mark.slow
 async def test_events_are_told_from_the_past_and_as_they_happen(runner: RunnerUnderTest) -> None:
     begun = time()
     started = await runner.start()
@@ -109,40 +107,33 @@ async def test_events_are_told_from_the_past_and_as_they_happen(runner: RunnerUn
     assert seen[-1] in (("die", 137), ("die", 143))
 
 
-async def test_leaving_the_stream_closes_its_connection(
-    runner: RunnerUnderTest, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+async def test_leaving_the_stream_closes_its_connection(wire: Wire) -> None:
     """More than the client has connections: one that stayed open would block it."""
-    monkeypatch.setattr(events, "SILENCE_SECONDS", 0.01)
     async with Engine(wire.address) as engine:
-        for _ in range(120):
-            async with aclosing(events.container_events(engine, {"no": "such"}, time())) as stream:
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(anext(stream), 0.02)
+        for number in range(120):
+            stream = events.container_events(engine, {"no": "such"}, time())
+            waiting = asyncio.create_task(anext(stream))
+            await until(lambda number=number: wire.subscriptions > number, 30, "a subscription")
+            waiting.cancel()
+            await asyncio.wait([waiting])
         assert (await engine.version())["Version"]
-        assert wire.subscriptions >= 120
-
-        async def closed() -> bool:
-            return len(wire._ends) < 20
-
-        await until(closed, lambda: f"{len(wire._ends)} connections are open")
+        await until(lambda: len(wire._ends) < 20, 30, lambda: f"{len(wire._ends)} connections are open")
 
 
+@pytest.mark.slow
 async def test_an_engine_that_goes_away_ends_the_stream(wire: Wire) -> None:
     async with Engine(wire.address) as engine:
         stream = events.container_events(engine, {"no": "such"}, time())
         waiting = asyncio.create_task(anext(stream))
-
-        async def subscribed() -> bool:
-            return wire.subscriptions == 1
-
-        await until(subscribed, lambda: "no subscription")
+        await until(lambda: wire.subscriptions == 1, 30, "a subscription")
         await wire.cut()
         # Cut in the middle of the answer, it is an error; before it, there was none.
         with pytest.raises((Unavailable, StopAsyncIteration)):
             await asyncio.wait_for(waiting, 20)
 
 
+@pytest.mark.engine
 async def test_what_happens_is_noticed_by_its_event(make_supervised: MakeSupervised) -> None:
     supervised = await make_supervised()
     supervised.begin()
@@ -150,6 +141,7 @@ async def test_what_happens_is_noticed_by_its_event(make_supervised: MakeSupervi
     await supervised.event("bot_exited")
 
 
+@pytest.mark.slow
 async def test_what_happened_while_the_engine_was_out_of_reach_is_noticed_afterwards(
     make_supervised: MakeSupervised, wire: Wire
 ) -> None:
@@ -159,11 +151,7 @@ async def test_what_happened_while_the_engine_was_out_of_reach_is_noticed_afterw
     ends = await supervised.start(bot_id="ends")
     removed = await supervised.start(bot_id="removed")
     paused = await supervised.start(bot_id="paused")
-
-    async def all_seen() -> bool:
-        return len(supervised.supervisor.last_seen) == 3
-
-    await until(all_seen, lambda: "the bots were not seen")
+    await until(lambda: len(supervised.supervisor.last_seen) == 3, 30, "the bots are seen")
     await wire.cut()
     assert (await supervised.start(bot_id="more")).ending == "failure"
     for _ in range(5):
@@ -175,18 +163,15 @@ async def test_what_happened_while_the_engine_was_out_of_reach_is_noticed_afterw
     await wire.mend()
     event = await supervised.event("bot_removed")
     assert event.bot.bot_id == "removed"
-
-    async def goes_on() -> bool:
-        return bool((await supervised.inspect("paused"))["State"]["Status"] == "running")
-
-    await until(goes_on, lambda: "the bot stays paused")
+    await supervised.state(bot_id="paused")
     # And what happens from now on is noticed as well.
     before = wire.subscriptions
     await supervised.docker("pause", "paused")
-    await until(goes_on, lambda: "the bot stays paused")
+    await supervised.state(bot_id="paused")
     assert before >= 2
 
 
+@pytest.mark.slow
 async def test_an_engine_that_ends_is_not_asked_to_start_what_it_has_just_ended(
     make_supervised: MakeSupervised, wire: Wire
 ) -> None:
@@ -195,42 +180,34 @@ async def test_an_engine_that_ends_is_not_asked_to_start_what_it_has_just_ended(
     started = await supervised.start()
     container = started.data["container_id"]
     supervised.begin()
-
-    async def seen() -> bool:
-        return len(supervised.supervisor.last_seen) == 1
-
-    await until(seen, lambda: "the bot was not seen")
+    await until(lambda: len(supervised.supervisor.last_seen) == 1, 30, "the bot is seen")
     wire.close()
     await aside.engine.json("POST", f"containers/{container}/stop", params={"t": 0})
+
+    async def look() -> None:
+        await supervised.supervisor.look()
+
     for _ in range(3):
         with pytest.raises(Unavailable):
-            while True:
-                await supervised.supervisor.look()
-                await asyncio.sleep(0.1)
+            await until(look)
     assert (await aside.inspect())["State"]["Status"] == "exited"
     await wire.mend()
-
-    async def runs() -> bool:
-        return bool((await aside.inspect())["State"]["Status"] == "running")
-
-    await until(runs, lambda: "the bot does not come back")
+    await aside.state()
 
 
+@pytest.mark.slow
 async def test_a_stream_that_falls_silent_is_opened_again(
     make_supervised: MakeSupervised, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "SILENCE_SECONDS", 0.3)
     supervised = await make_supervised(docker_host=wire.address)
     supervised.begin()
-
-    async def several() -> bool:
-        return wire.subscriptions >= 3
-
-    await until(several, lambda: "it was not opened again")
+    await until(lambda: wire.subscriptions >= 3, 30, "it is opened again")
     await supervised.start(code="print('bye')", deployment_mode="simple")
     await supervised.event("bot_exited")
 
 
+@pytest.mark.slow
 async def test_one_worker_looks_after_the_bots_and_another_takes_over(
     make_supervised: MakeSupervised,
 ) -> None:
@@ -238,11 +215,7 @@ async def test_one_worker_looks_after_the_bots_and_another_takes_over(
     second = await make_supervised(runner_namespace=first.runner.settings.runner_namespace)
     await first.start(code="import time; time.sleep(1)", deployment_mode="simple", bot_id="one")
     first.begin()
-
-    async def leads() -> bool:
-        return first.supervisor.last_pass is not None
-
-    await until(leads, lambda: "the first does not look")
+    await until(lambda: first.supervisor.last_pass is not None, 30, "the first looks")
     second.begin()
     await first.event("bot_exited")
     assert second.kinds() == []

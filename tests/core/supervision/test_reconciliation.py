@@ -4,15 +4,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.conftest import IDLE_BOT
+from tests.core.bots import BOT, logs_with
 from tests.core.images.test_retention import archive_of_a_bot
-from tests.core.supervision.conftest import MakeSupervised, Supervised, until
+from tests.core.supervision.conftest import MakeSupervised, Supervised
 
 from bot_runner_worker.engine import containers, images, networks
 from bot_runner_worker.identity import BotKey
+from bot_runner_worker.testing.waiting import until
 
-pytestmark = pytest.mark.engine
-
-BOT = {"user_id": "alice", "bot_id": "bot"}
 GRACEFUL = (
     "import signal, sys, time\n"
     "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
@@ -20,16 +20,6 @@ GRACEFUL = (
     "while True: time.sleep(1)\n"
 )
 """Ends with exit code 0 when it is told to, as aiogram does."""
-
-
-async def said_ready(supervised: Supervised) -> None:
-    """Wait until the bot handles signals."""
-
-    async def ready() -> bool:
-        page = (await supervised.task("get_logs", **BOT)).data
-        return "ready" in page["logs"]
-
-    await until(ready, lambda: "the bot does not start")
 
 
 async def runs(supervised: Supervised) -> dict[str, Any]:
@@ -48,10 +38,11 @@ async def again_running(supervised: Supervised) -> None:
         await supervised.supervisor.check()
         return bool((await supervised.inspect())["State"]["Status"] == "running")
 
-    await until(running, lambda: "the bot does not run")
+    await until(running, 60, "the bot runs")
     await runs(supervised)
 
 
+@pytest.mark.engine
 async def test_a_bot_that_was_stopped_by_hand_comes_back(by_hand: Supervised) -> None:
     first = await by_hand.start()
     await by_hand.docker("stop", t=0)
@@ -61,21 +52,18 @@ async def test_a_bot_that_was_stopped_by_hand_comes_back(by_hand: Supervised) ->
     assert by_hand.kinds() == []
 
 
+@pytest.mark.slow
 async def test_a_graceful_bot_that_was_stopped_by_hand_comes_back(supervised: Supervised) -> None:
     """It ends with exit code 0, as one that is done does; but it was sent a signal."""
     await supervised.start(code=GRACEFUL, deployment_mode="simple")
-    await said_ready(supervised)
+    await logs_with(supervised, "ready")
     begun = (await supervised.inspect())["State"]["StartedAt"]
     await supervised.docker("stop")
-
-    async def comes_back() -> bool:
-        state = (await supervised.inspect())["State"]
-        return bool(state["Status"] == "running") and state["StartedAt"] != begun
-
-    await until(comes_back, lambda: "the bot does not come back")
+    await supervised.state(after=begun)
     assert supervised.kinds() == []
 
 
+@pytest.mark.slow
 async def test_a_stopped_bot_stays_stopped(by_hand: Supervised) -> None:
     await by_hand.start()
     await by_hand.task("stop_bot", **BOT)
@@ -84,9 +72,10 @@ async def test_a_stopped_bot_stays_stopped(by_hand: Supervised) -> None:
     assert (await by_hand.inspect())["State"]["Status"] == "exited"
 
 
+@pytest.mark.slow
 async def test_a_stop_holds_for_a_bot_that_is_down_and_about_to_come_back(by_hand: Supervised) -> None:
     await by_hand.start(code=GRACEFUL, deployment_mode="simple")
-    await said_ready(by_hand)
+    await logs_with(by_hand, "ready")
     await by_hand.docker("stop")
     # Nobody has judged its end yet.
     assert (await by_hand.status())["status"] == "exited"
@@ -96,6 +85,7 @@ async def test_a_stop_holds_for_a_bot_that_is_down_and_about_to_come_back(by_han
     assert (await by_hand.inspect())["State"]["Status"] == "exited"
 
 
+@pytest.mark.slow
 async def test_a_paused_bot_goes_on(by_hand: Supervised) -> None:
     await by_hand.start()
     await by_hand.docker("pause")
@@ -114,6 +104,7 @@ async def disconnect(by_hand: Supervised, network: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network_mode", ["own", "shared"])
 @pytest.mark.parametrize("removed", [False, True], ids=["disconnected", "network removed"])
 @pytest.mark.parametrize("down", [False, True], ids=["running", "down"])
@@ -133,6 +124,7 @@ async def test_a_bot_without_its_network_gets_it_back(
     await again_running(by_hand)
 
 
+@pytest.mark.slow
 async def test_a_bot_that_was_renamed_by_hand_gets_its_name_back(by_hand: Supervised) -> None:
     first = await by_hand.start()
     await by_hand.docker("rename", name="renamed-" + first.data["container_name"])
@@ -143,6 +135,7 @@ async def test_a_bot_that_was_renamed_by_hand_gets_its_name_back(by_hand: Superv
     assert (await runs(by_hand))["Id"] == first.data["container_id"]
 
 
+@pytest.mark.engine
 async def test_a_bot_that_was_removed_by_hand_is_reported_once(supervised: Supervised) -> None:
     first = await supervised.start()
 
@@ -158,6 +151,7 @@ async def test_a_bot_that_was_removed_by_hand_is_reported_once(supervised: Super
     assert (await supervised.start()).data["status"] == "started"
 
 
+@pytest.mark.slow
 async def test_a_bot_whose_image_was_removed_comes_back(by_hand: Supervised) -> None:
     """The Engine keeps the image of a container that runs, but not of one that is down."""
     await by_hand.start(deployment_mode="custom", archive=archive_of_a_bot())
@@ -168,7 +162,10 @@ async def test_a_bot_whose_image_was_removed_comes_back(by_hand: Supervised) -> 
     await again_running(by_hand)
 
 
-@pytest.mark.parametrize("verdict", ["expired", "stopped"])
+@pytest.mark.parametrize(
+    "verdict",
+    [pytest.param("expired", marks=pytest.mark.engine), pytest.param("stopped", marks=pytest.mark.slow)],
+)
 async def test_what_a_worker_had_judged_before_it_was_killed_is_finished(
     by_hand: Supervised, verdict: str
 ) -> None:
@@ -190,6 +187,7 @@ async def another_container(by_hand: Supervised, suffix: str) -> str:
     return await containers.create(by_hand.engine, found["Name"].removeprefix("/") + suffix, config)
 
 
+@pytest.mark.engine
 async def test_a_container_that_never_started_is_removed_at_once(by_hand: Supervised) -> None:
     first = await by_hand.start()
     made = await another_container(by_hand, "-next")
@@ -198,6 +196,7 @@ async def test_a_container_that_never_started_is_removed_at_once(by_hand: Superv
     assert (await runs(by_hand))["Id"] == first.data["container_id"]
 
 
+@pytest.mark.slow
 async def test_of_a_first_start_that_was_never_finished_nothing_is_left(by_hand: Supervised) -> None:
     first = await by_hand.start()
     made = await another_container(by_hand, "-next")
@@ -208,6 +207,7 @@ async def test_of_a_first_start_that_was_never_finished_nothing_is_left(by_hand:
     assert by_hand.kinds() == []
 
 
+@pytest.mark.slow
 async def test_a_bot_whose_replacement_started_is_removed(by_hand: Supervised) -> None:
     first = await by_hand.start()
     previous = await another_container(by_hand, "-previous")
@@ -217,13 +217,20 @@ async def test_a_bot_whose_replacement_started_is_removed(by_hand: Supervised) -
     assert (await runs(by_hand))["Id"] == first.data["container_id"]
 
 
-@pytest.mark.parametrize("replacement", ["gone", "next", "created"])
-@pytest.mark.parametrize("code", [GRACEFUL, None], ids=["graceful", "plain"])
+@pytest.mark.parametrize(
+    ("code", "replacement"),
+    [
+        pytest.param(GRACEFUL, "next", marks=pytest.mark.engine),
+        *(pytest.param(GRACEFUL, each, marks=pytest.mark.slow) for each in ("gone", "created")),
+        *(pytest.param(IDLE_BOT, each, marks=pytest.mark.slow) for each in ("next", "gone", "created")),
+    ],
+    ids=[f"{code}-{each}" for code in ("graceful", "plain") for each in ("next", "gone", "created")],
+)
 async def test_a_bot_whose_replacement_never_started_comes_back(
-    by_hand: Supervised, replacement: str, code: str | None
+    by_hand: Supervised, replacement: str, code: str
 ) -> None:
-    first = await by_hand.start(**({"code": code, "deployment_mode": "simple"} if code else {}))
-    await said_ready(by_hand)
+    first = await by_hand.start(code=code, deployment_mode="simple")
+    await logs_with(by_hand, "ready")
     made = await another_container(by_hand, "-next")
     container, name = first.data["container_id"], first.data["container_name"]
     await containers.stop(by_hand.engine, container, 1)
@@ -238,6 +245,7 @@ async def test_a_bot_whose_replacement_never_started_comes_back(
     assert by_hand.kinds() == []
 
 
+@pytest.mark.slow
 async def test_a_start_that_is_under_way_is_left_alone(
     by_hand: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +270,7 @@ async def test_a_start_that_is_under_way_is_left_alone(
     await runs(by_hand)
 
 
+@pytest.mark.engine
 async def test_a_network_without_its_bot_is_removed(by_hand: Supervised) -> None:
     await by_hand.start()
     gone, bot_networks = BotKey("alice", "gone"), by_hand.runner.runtime._networks
@@ -272,6 +281,7 @@ async def test_a_network_without_its_bot_is_removed(by_hand: Supervised) -> None
     await runs(by_hand)
 
 
+@pytest.mark.slow
 async def test_what_is_not_ours_is_not_touched(make_supervised: MakeSupervised) -> None:
     ours, theirs = await make_supervised(), await make_supervised()
     await ours.start()
@@ -284,6 +294,7 @@ async def test_what_is_not_ours_is_not_touched(make_supervised: MakeSupervised) 
     assert [record.bot for record in ours.supervisor.last_seen] == [BotKey("alice", "bot")]
 
 
+@pytest.mark.slow
 async def test_a_bot_that_cannot_be_brought_back_keeps_nobody_else_waiting(by_hand: Supervised) -> None:
     """Its name on the Engine is taken, so that it cannot have it back; the other bot comes back meanwhile."""
     first = await by_hand.start(bot_id="other")

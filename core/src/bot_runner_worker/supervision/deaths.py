@@ -2,7 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, time
 
 from bot_runner_worker.engine.events import ContainerEvent
@@ -65,7 +65,7 @@ class Deaths:
             case "kill":
                 self._signalled[container] = event.at
             case "oom":
-                self._short_of_memory.add(container)
+                self._blame_memory(container)
             case "die":
                 self._end(event)
             case "update":
@@ -80,6 +80,15 @@ class Deaths:
         self._last.pop(container, None)
         self._signalled.pop(container, None)
         self._short_of_memory.discard(container)
+
+    def _blame_memory(self, container: str) -> None:
+        self._short_of_memory.add(container)
+        # On a busy machine, containerd tells of the end first, and the Engine's own flag stays unset.
+        if (last := self._last.get(container)) is not None:
+            self._last[container] = replace(last, oom_killed=True)
+            failures = self._failures.get(container)
+            if failures and failures[-1] is last:
+                failures[-1] = self._last[container]
 
     def _end(self, event: ContainerEvent) -> None:
         container = event.container

@@ -57,6 +57,7 @@ class Reconciler:
         self._deaths = deaths
         self._judge = judge
         self._disk_limit = disk_limit
+        self._told: dict[str, Verdict] = {}
 
     async def attend(self, bot: BotKey, run: EngineRun, now: Callable[[], datetime]) -> bool:
         """Do whatever is to be done about a bot, step by step, until all is as it should be.
@@ -100,7 +101,12 @@ class Reconciler:
         record = sighting.record
         match step:
             case Step.FINISH:
-                await self._end(record, record.verdict or Verdict.STOPPED)
+                verdict = record.verdict or Verdict.STOPPED
+                if self._told.get(record.id) is verdict:
+                    # The Engine was about to start it once more when it was ended: nothing new.
+                    await self._runtime.end(record, verdict)
+                else:
+                    await self._end(record, verdict)
             case Step.GIVE_UP:
                 await self._give_up(record)
             case Step.ACCEPT_EXIT:
@@ -134,11 +140,18 @@ class Reconciler:
         if not failures:
             return record
         last = failures[-1]
-        return replace(record, exit_code=last.exit_code, oom_killed=last.oom_killed or record.oom_killed)
+        # Of the last one, it may not have been told yet.
+        alike = any(each.oom_killed for each in failures if each.exit_code == last.exit_code)
+        return replace(record, exit_code=last.exit_code, oom_killed=alike or record.oom_killed)
 
     async def _end(self, record: BotRecord, verdict: Verdict, **details: int) -> None:
         await self._runtime.end(record, verdict)
+        self._told[record.id] = verdict
         await self._reporter.ended(record, verdict, **details)
+
+    def keep(self, containers: set[str]) -> None:
+        """Forget which ends of all other containers have been told."""
+        self._told = {each: verdict for each, verdict in self._told.items() if each in containers}
 
     async def bury(self, record: BotRecord) -> None:
         """See to a bot that was there and is not any more.

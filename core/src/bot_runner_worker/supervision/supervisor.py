@@ -245,7 +245,9 @@ class Supervisor:
         if self._lost:
             self._forget()
         self._live = frozenset(each.record.id for each in sightings if each.runs)
-        self._deaths.keep({each.record.id for each in sightings})
+        containers = {each.record.id for each in sightings}
+        self._deaths.keep(containers)
+        self._reconciler.keep(containers)
         self._attending.keep(survey.keys() | self._bots.keys())
 
     def _attend(self, survey: Survey, busy: set[BotKey], run: EngineRun, now: Clock) -> bool:
