@@ -72,13 +72,21 @@ async def runner(shared_runner: RunnerUnderTest) -> AsyncIterator[RunnerUnderTes
     await under_test.clean_up()
 
 
+COUNTED = {
+    "faults survived": "tests/faults/",
+    "hostile inputs tried": "tests/corpus/test_corpus.py::test_hostile_input",
+}
+"""What is counted at the end of a run, by how the tests' names begin."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many faults were survived, from the reports of all processes."""
-    faults: dict[str, bool] = {}
-    for outcome in ("passed", "failed", "error", "skipped"):
-        for report in terminalreporter.stats.get(outcome, []):
-            if report.nodeid.startswith("tests/faults/"):
-                faults[report.nodeid] = faults.get(report.nodeid, True) and outcome == "passed"
-    if faults:
-        terminalreporter.ensure_newline()
-        terminalreporter.write_line(f"faults survived: {sum(faults.values())} of {len(faults)}")
+    """Say how many faults were survived, and so on, from the reports of all processes."""
+    for what, beginning in COUNTED.items():
+        passed: dict[str, bool] = {}
+        for outcome in ("passed", "failed", "error", "skipped"):
+            for report in terminalreporter.stats.get(outcome, []):
+                if report.nodeid.startswith(beginning):
+                    passed[report.nodeid] = passed.get(report.nodeid, True) and outcome == "passed"
+        if passed:
+            terminalreporter.ensure_newline()
+            terminalreporter.write_line(f"{what}: {sum(passed.values())} of {len(passed)}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ from rxon.security import sign_payload, verify_signature
 
 from bot_runner_worker.health.findings import State
 from bot_runner_worker.tasks.outcome import Ending, Outcome
+from bot_runner_worker.testing.waiting import until
 from bot_runner_worker.worker import link as links
 from bot_runner_worker.worker import outbox as outboxes
 from bot_runner_worker.worker import running
@@ -236,7 +237,7 @@ async def test_a_task_that_is_cut_short_cleans_up_and_is_handed_back() -> None:
         return DONE
 
     handed = asyncio.create_task(tasks.run(work()))
-    await _until(lambda: len(tasks) == 1)
+    await until(lambda: len(tasks) == 1)
     await tasks.hand_back()
     assert cleaned == ["container"]
     outcome = await handed
@@ -261,7 +262,7 @@ async def test_a_task_that_comes_too_late_is_handed_back_untouched() -> None:
 async def test_a_task_that_the_orchestrator_cancels_is_over() -> None:
     tasks = RunningTasks()
     cancelled = asyncio.create_task(tasks.run(_forever()))
-    await _until(lambda: len(tasks) == 1)
+    await until(lambda: len(tasks) == 1)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
@@ -280,7 +281,7 @@ async def test_a_task_that_will_not_end_does_not_keep_the_worker(monkeypatch: py
         return DONE
 
     task = asyncio.create_task(tasks.run(stubborn()))
-    await _until(lambda: len(tasks) == 1)
+    await until(lambda: len(tasks) == 1)
     try:
         async with asyncio.timeout(10):
             await tasks.hand_back()
@@ -292,11 +293,3 @@ async def test_a_task_that_will_not_end_does_not_keep_the_worker(monkeypatch: py
 async def _forever() -> Outcome:
     await asyncio.sleep(3600)
     return DONE
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")

@@ -23,17 +23,6 @@ SharedRunner = Callable[[Mapping[str, Any]], Awaitable[RunnerUnderTest]]
 SharedMemoryRunner = Callable[[Mapping[str, Any]], MemoryRunner]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many hostile inputs were tried, and ended as they should; from the reports of all processes."""
-    tried = [
-        each
-        for each in terminalreporter.getreports("passed")
-        if "/test_corpus.py::test_hostile_input" in each.nodeid
-    ]
-    if tried:
-        terminalreporter.write_line(f"hostile inputs tried: {len(tried)}")
-
-
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """The servers of the corpus."""

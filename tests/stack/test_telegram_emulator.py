@@ -106,7 +106,7 @@ async def test_a_long_poll_ends_with_the_message_that_comes(call: Client, bot: B
     await bot.wait_for_first_poll(timeout=5)
     bot.user_sends("at last")
 
-    [update] = await asyncio.wait_for(poll, 5)
+    [update] = await asyncio.wait_for(poll, 30)
 
     assert update["message"]["text"] == "at last"
 
@@ -120,12 +120,14 @@ async def test_of_two_pollers_with_one_token_the_earlier_is_ended(call: Client, 
     await bot.wait_for_first_poll(timeout=5)
     later = asyncio.ensure_future(call("getUpdates", timeout=30))
 
-    status, body = await asyncio.wait_for(earlier, 5)
+    status, body = await asyncio.wait_for(earlier, 30)
     bot.user_sends("for the later one")
 
     assert status == 409
     assert body["description"].startswith(CONFLICT)
-    assert [update["message"]["text"] for update in await asyncio.wait_for(later, 5)] == ["for the later one"]
+    assert [update["message"]["text"] for update in await asyncio.wait_for(later, 30)] == [
+        "for the later one"
+    ]
     assert bot.conflicts == 1
 
 

@@ -12,7 +12,7 @@ from tests.core.images.building import FROM, Builder
 from bot_runner_worker.checks import State, base_image
 from bot_runner_worker.engine import images
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from bot_runner_worker.checks import State, configuration
 from bot_runner_worker.hookspecs import PROJECT
 from bot_runner_worker.plugins.dispatch import Plugins
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 async def test_trusting_every_registry_is_pointed_out(look: Look) -> None:

@@ -8,7 +8,7 @@ from tests.core.checks.conftest import Look
 from bot_runner_worker.checks import State, disk
 from bot_runner_worker.engine import EngineError, containers
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 async def test_a_full_disk_is_pointed_out(look: Look) -> None:

@@ -15,8 +15,6 @@ from bot_runner_worker.cli import app
 from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.settings import Settings
 
-pytestmark = pytest.mark.engine
-
 STABLE_NAMES = [
     *("Docker Engine", "limits", "storage", "Engine's security", "container runtime"),
     *("Engine's disk", "disk limit", "network pool", "isolation", "base image", "package index"),
@@ -29,6 +27,7 @@ def test_the_names_of_the_checks_are_stable() -> None:
     assert list(NAMES) == STABLE_NAMES
 
 
+@pytest.mark.engine
 async def test_every_check_runs_and_nothing_is_left(make_runner: MakeRunner) -> None:
     runner = await make_runner(orchestrator_url="http://127.0.0.1:9")
     under_way: list[list[str]] = []
@@ -41,6 +40,7 @@ async def test_every_check_runs_and_nothing_is_left(make_runner: MakeRunner) -> 
     assert await runner.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_without_an_engine_the_others_are_still_told(make_runner: MakeRunner) -> None:
     runner = await make_runner()
     settings = runner.settings.model_copy(
@@ -60,6 +60,7 @@ async def run_with(check: Any, settings: Settings, monkeypatch: pytest.MonkeyPat
     return await run_checks(settings)
 
 
+@pytest.mark.slow
 async def test_a_check_that_hangs_is_given_up(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ async def test_a_check_that_hangs_is_given_up(
     assert checks[0].finding.startswith("not done within")
 
 
+@pytest.mark.slow
 async def test_a_check_that_cannot_be_made_is_a_failure(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from tests.core.checks.conftest import Look, but, with_facts
 
 from bot_runner_worker.checks import State, engine
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 async def test_an_engine_that_answers_is_described(look: Look) -> None:

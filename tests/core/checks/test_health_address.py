@@ -10,7 +10,7 @@ from tests.core.checks.conftest import Look
 
 from bot_runner_worker.checks import State, health_address
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 @asynccontextmanager

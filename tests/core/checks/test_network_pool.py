@@ -12,17 +12,17 @@ from bot_runner_worker.checks import State, network_pool
 from bot_runner_worker.engine import networks
 from bot_runner_worker.identity import NAMESPACE
 
-pytestmark = pytest.mark.engine
-
 POOL = "10.228.40.0/28"
 """Two subnets, which no other test uses."""
 
 
+@pytest.mark.slow
 async def test_the_free_subnets_are_counted(look: Look) -> None:
     found = await network_pool.network_pool(await look(network_pool=POOL))
     assert (found.state, found.finding) == (State.OK, f"{POOL}: 2 of 2 subnets are free")
 
 
+@pytest.mark.slow
 async def test_a_pool_that_others_use_is_pointed_out(look: Look) -> None:
     here = await look(network_pool=POOL)
     name = f"others-{uuid4().hex[:8]}"
@@ -35,6 +35,7 @@ async def test_a_pool_that_others_use_is_pointed_out(look: Look) -> None:
     assert found.finding == f"{POOL}: 1 of 2 subnets are free; it overlaps with the network {name}"
 
 
+@pytest.mark.slow
 async def test_an_empty_pool_is_a_failure(make_runner: MakeRunner, look: Look) -> None:
     runner = await make_runner(network_pool=POOL)
     assert (await runner.start(bot_id="one")).ending == "success"
@@ -45,6 +46,7 @@ async def test_an_empty_pool_is_a_failure(make_runner: MakeRunner, look: Look) -
     assert "NETWORK_POOL" in found.remedy
 
 
+@pytest.mark.slow
 async def test_a_pool_that_is_almost_empty_is_pointed_out(look: Look) -> None:
     pool = "10.228.41.0/25"
     here = await look(network_pool=pool)
@@ -63,11 +65,13 @@ async def test_a_pool_that_is_almost_empty_is_pointed_out(look: Look) -> None:
     assert found.finding == f"{pool}: 3 of 16 subnets are free"
 
 
+@pytest.mark.slow
 async def test_a_pool_smaller_than_a_subnet_is_a_failure(look: Look) -> None:
     found = await network_pool.network_pool(await look(network_pool="10.228.42.0/30"))
     assert found.state is State.FAILED
 
 
+@pytest.mark.slow
 async def test_a_route_into_the_pool_is_pointed_out(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = [("vpn0", IPv4Network("10.0.0.0/8")), ("eth0", IPv4Network("0.0.0.0/0"))]
     monkeypatch.setattr(network_pool, "host_routes", lambda: iter(routes))
@@ -90,6 +94,7 @@ def test_routes_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
     assert list(network_pool.host_routes(tmp_path / "none")) == []
 
 
+@pytest.mark.slow
 async def test_a_shared_network_needs_no_pool(look: Look) -> None:
     found = await network_pool.network_pool(await look(network_mode="shared"))
     assert found.state is State.OK

@@ -14,7 +14,7 @@ from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_worker.checks import State, clock, orchestrator
 from bot_runner_worker.settings import NO_TOKEN
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

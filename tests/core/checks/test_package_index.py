@@ -16,7 +16,7 @@ from bot_runner_worker.checks import State, package_index
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 async def test_an_index_that_builds_reach_is_fine(look: Look) -> None:

@@ -1,7 +1,6 @@
 """Several workers' claims in one namespace, with a presence that ends soon."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -72,10 +71,3 @@ def kill(claims: Claims) -> None:
         claims._upkeep.cancel()
     claims._holdings._held.clear()
     claims._presence._left.clear()
-
-
-async def until(condition: Callable[[], Awaitable[object]], every: float = 0.1, seconds: float = 60) -> None:
-    """Wait until an asynchronous condition holds."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - what happens on the Engine sets no event here
-            await asyncio.sleep(every)

@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
-from tests.core.coordination.conftest import Workers, kill, until
+from tests.core.coordination.conftest import Workers, kill
 
 from bot_runner_worker.coordination import Coordination, liveness
 from bot_runner_worker.coordination.claim import Claim, Kind
 from bot_runner_worker.engine import Engine, volumes
 from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.identity import BotKey
+from bot_runner_worker.testing.waiting import SCALE, until
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 BOT = BotKey("alice", "bot")
 
@@ -114,7 +115,7 @@ async def test_a_living_workers_claim_lasts(workers: Workers, short_presence: fl
     holder, other = workers.worker(), workers.worker()
     claim = await take(holder)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(3 * short_presence):
+        async with asyncio.timeout(2 * short_presence):
             await take(other)
     assert [each.token for each in (await other.claims.look()).claims] == [claim.token]
 
@@ -126,7 +127,7 @@ async def test_a_killed_workers_claim_is_void_after_a_while(workers: Workers, sh
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(short_presence / 2):
             await take(other)
-    async with asyncio.timeout(10 * short_presence):
+    async with asyncio.timeout(20 * short_presence * SCALE):
         assert (await take(other)).mine
 
 
@@ -146,7 +147,7 @@ async def test_a_void_claim_goes_to_exactly_one(workers: Workers, short_presence
         inside -= 1
         worker.claims.release(claim)
 
-    async with asyncio.timeout(20 * short_presence):
+    async with asyncio.timeout(20 * short_presence * SCALE):
         await asyncio.gather(*(work(workers.worker()) for _ in range(8)))
     assert most == 1
 
@@ -172,20 +173,20 @@ async def test_who_is_slow_to_remove_it_removes_nothing_of_who_has_it_now(
     for each in (quick, slow):
         each.claims._census.condemn(claim.instance)
     real = volumes.labels_of
-    reached = asyncio.Event()
+    taking: asyncio.Task[Claim] | None = None
 
     async def labels_of(engine: Engine, name: str) -> dict[str, str] | None:
+        nonlocal taking
         found = await real(engine, name)
-        if not reached.is_set():
-            reached.set()
-            await asyncio.sleep(1)
+        if taking is None:
+            taking = asyncio.create_task(take(quick))
+            await asyncio.wait([taking], timeout=1)
         return found
 
     monkeypatch.setattr(volumes, "labels_of", labels_of)
-    removing = asyncio.create_task(slow.claims.remove_if_void(claim))
-    await reached.wait()
-    taken = await take(quick)
-    await removing
+    await slow.claims.remove_if_void(claim)
+    assert taking is not None
+    taken = await taking
     await slow.settled()
     assert [each.token for each in (await slow.claims.look()).claims] == [taken.token]
 
@@ -199,16 +200,19 @@ async def test_who_was_about_to_remove_it_and_died_is_no_obstacle(
     await claims.try_take(claims.names.void(claim.token), Kind.VOID)
     kill(killed.claims)
     kill(breaker.claims)
-    async with asyncio.timeout(20 * short_presence):
+    async with asyncio.timeout(20 * short_presence * SCALE):
         assert (await take(other)).mine
 
 
-async def test_a_worker_that_starts_again_takes_its_claims_back_at_once(workers: Workers) -> None:
+async def test_a_worker_that_starts_again_takes_its_claims_back_at_once(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Under another id it would have to wait as long.
+    monkeypatch.setattr(liveness, "PRESENCE_SECONDS", 600.0)
     killed = workers.worker("worker-1")
     await take(killed)
     kill(killed.claims)
-    # The presence lasts half a minute: it would take as long under another id.
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60 * SCALE):
         assert (await take(workers.worker("worker-1"))).mine
 
 
@@ -220,12 +224,12 @@ async def test_all_that_dead_workers_leave_is_swept(workers: Workers, short_pres
         await asking.end(Claim(claim.name, Kind.START, "long-gone", ""))
         kill(killed.claims)
         asking.tokens.clear()  # killed before it could withdraw
-    await until(other.leadership.held)
+    await until(other.leadership.held, 60)
 
     async def only_the_others() -> bool:
         return len(await workers.volumes()) == 2
 
-    await until(only_the_others)
+    await until(only_the_others, 60)
     await other.close()
     assert await workers.volumes() == []
 
@@ -269,7 +273,7 @@ async def test_a_claim_that_cannot_be_given_back_is_given_back_later(
     async def gone() -> bool:
         return claim.name not in await workers.volumes()
 
-    await until(gone)
+    await until(gone, 60)
 
 
 async def test_a_worker_takes_its_own_claim_again_that_could_not_be_given_back(
@@ -287,7 +291,7 @@ async def test_a_worker_takes_its_own_claim_again_that_could_not_be_given_back(
         patch.setattr(volumes, "remove", remove)
         worker.claims.release(claim)
         await worker.settled()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60 * SCALE):
         again = await take(worker)
     assert again.mine
     assert again.token != claim.token
@@ -315,7 +319,7 @@ async def test_a_worker_that_stood_still_hears_of_its_loss_and_takes_nothing_fro
     assert mine.mine
     monkeypatch.setattr(sleeper.claims._presence, "renew", renew)
     await volumes.remove(workers.engine, mine.name)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60 * SCALE):
         await lost.wait()
 
 

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
-from tests.core.coordination.conftest import Workers, kill, until
+from tests.core.coordination.conftest import Workers, kill
 
-pytestmark = pytest.mark.engine
+from bot_runner_worker.testing.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 async def test_one_worker_leads_until_it_ends(workers: Workers) -> None:
@@ -30,8 +32,7 @@ async def test_another_worker_leads_after_a_kill(workers: Workers, short_presenc
     assert await killed.leadership.held()
     kill(killed.claims)
     assert not await other.leadership.held()
-    # Asked seldom: it looks on in between by itself.
-    await until(other.leadership.held, every=short_presence)
+    await until(other.leadership.held, 20 * short_presence)
 
 
 async def test_a_worker_that_starts_again_leads_at_once(workers: Workers) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.health import engine_watch
 from bot_runner_worker.health.engine_watch import EngineWatch
 from bot_runner_worker.health.findings import State
+from bot_runner_worker.testing.waiting import stays, until
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -36,14 +37,6 @@ async def watch(gateway: EngineGateway, monkeypatch: pytest.MonkeyPatch) -> Asyn
         asking.cancel()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it did not happen")
-
-
 async def test_an_engine_that_goes_and_comes_back_is_told_once_each(
     gateway: EngineGateway, watch: EngineWatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -56,7 +49,7 @@ async def test_an_engine_that_goes_and_comes_back_is_told_once_each(
     await until(lambda: not watch.up)
     assert watch.check().state is State.FAILED
     assert str(gateway.path) in watch.check().finding
-    await asyncio.sleep(0.5)  # it is asked again several times, and says nothing more
+    await stays(lambda: not watch.up, 0.5)  # it is asked again several times, and says nothing more
     await gateway.mend()
     await until(lambda: watch.up)
     assert changes == [True, False, True]
@@ -90,7 +83,7 @@ async def test_a_suspicion_is_looked_into_at_once(
 ) -> None:
     monkeypatch.setattr(engine_watch, "INTERVAL", 3600)
     await until(lambda: watch.up)
-    await asyncio.sleep(0.3)  # it sleeps its hour by now
+    await stays(lambda: watch.up, 0.3)  # it sleeps its hour by now
     await gateway.cut()
     watch.suspect()
     await until(lambda: not watch.up)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +11,7 @@ from bot_runner_worker.errors import Code, Unavailable
 from bot_runner_worker.health.findings import State
 from bot_runner_worker.health.isolation_watch import IsolationWatch
 from bot_runner_worker.isolation.probe import Isolation, Level
+from bot_runner_worker.testing.waiting import until
 
 OPEN = Isolation(Level.DEGRADED, ("a bot reaches its gateway 10.231.0.1 on port 22",))
 CLOSED = Isolation(Level.FULL)
@@ -37,14 +38,6 @@ async def running(watch: IsolationWatch) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 async def test_the_log_says_what_is_open_and_how_to_close_it_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -67,7 +67,7 @@ async def test_what_happens_to_bots_is_counted_by_reason(details: dict[str, Any]
     assert "alice" not in metrics.text().decode()
 
 
-@pytest.mark.engine
+@pytest.mark.slow
 async def test_a_real_start_is_measured_stage_by_stage(make_runner: MakeRunner) -> None:
     metrics = Metrics(["simple"])
     runner = await make_runner()

@@ -22,8 +22,6 @@ from bot_runner_worker.health.server import HealthServer
 from bot_runner_worker.health.state import Health
 from bot_runner_worker.settings import Settings
 
-pytestmark = pytest.mark.engine
-
 TOKEN = "test-worker-token"
 
 
@@ -88,6 +86,7 @@ async def served(
     await gateway.mend()  # for the sweep of what the test made
 
 
+@pytest.mark.engine
 async def test_a_worker_that_is_well_is_ready_and_says_everything(served: Served) -> None:
     assert await served.get("/ready") == (200, {"ready": True, "reasons": []})
     status, health = await served.get("/health")
@@ -104,6 +103,7 @@ async def test_a_worker_that_is_well_is_ready_and_says_everything(served: Served
     assert health["plugins_hanging"] == []
 
 
+@pytest.mark.engine
 async def test_an_engine_that_is_gone_makes_it_unready_but_not_dead(served: Served) -> None:
     await served.gateway.cut()
     await served.engine.ask()
@@ -126,6 +126,7 @@ def _draining(served: Served) -> None:
     served.connection.draining = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("happens", "reason"),
     [(_away, "orchestrator: not reached for 60 s"), (_draining, "it was told to stop")],
@@ -137,6 +138,7 @@ async def test_each_thing_that_is_missing_is_a_reason(
     assert await served.get("/ready") == (503, {"ready": False, "reasons": [reason]})
 
 
+@pytest.mark.slow
 async def test_a_disk_below_the_floor_is_a_reason(make_runner: MakeRunner) -> None:
     runner = await make_runner(min_free_disk=1 << 60)
     engine = EngineWatch(runner.engine)
@@ -147,6 +149,7 @@ async def test_a_disk_below_the_floor_is_a_reason(make_runner: MakeRunner) -> No
     assert "MIN_FREE_DISK" in reason
 
 
+@pytest.mark.slow
 async def test_the_metrics_count_bots_and_name_nobody(served: Served) -> None:
     await served.runner.start(user_id="alice-7fd1", bot_id="bot-9c2e")
     _, metrics = await served.get("/metrics")
@@ -156,12 +159,14 @@ async def test_the_metrics_count_bots_and_name_nobody(served: Served) -> None:
     assert 'bot_runner_isolation{level="unknown"} 1.0' in metrics
 
 
+@pytest.mark.slow
 async def test_no_answer_holds_the_workers_token(served: Served) -> None:
     for path in ("/health", "/ready", "/metrics"):
         _, answer = await served.get(path)
         assert TOKEN not in str(answer)
 
 
+@pytest.mark.slow
 async def test_a_plugin_that_hangs_is_named(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "HOOK_HANGS", -1.0)
     with served.runner.runner.plugins.hearing.under_way("bot_event of sleepy"):
@@ -171,6 +176,7 @@ async def test_a_plugin_that_hangs_is_named(served: Served, monkeypatch: pytest.
     assert "bot_runner_plugin_calls_hanging 1.0" in metrics
 
 
+@pytest.mark.slow
 async def test_nothing_else_is_served(served: Served) -> None:
     assert (await served.get("/"))[0] == 404
     async with aiohttp.ClientSession() as session, session.post(served.url + "/health") as response:
@@ -187,6 +193,7 @@ def _settings(**values: Any) -> Settings:
     return Settings.load(worker_token=TOKEN, **values)
 
 
+@pytest.mark.slow
 async def test_an_address_of_the_operators_that_is_taken_ends_the_start(taken: str) -> None:
     server = HealthServer(_settings(health_address=taken), None)  # type: ignore[arg-type]
     with pytest.raises(
@@ -195,6 +202,7 @@ async def test_an_address_of_the_operators_that_is_taken_ends_the_start(taken: s
         await server.__aenter__()
 
 
+@pytest.mark.slow
 async def test_the_default_address_is_done_without_if_it_is_taken(
     taken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +215,7 @@ async def test_the_default_address_is_done_without_if_it_is_taken(
     assert "set HEALTH_ADDRESS" in caplog.text
 
 
+@pytest.mark.slow
 async def test_it_can_be_switched_off() -> None:
     async with HealthServer(_settings(health_address="off"), None) as server:  # type: ignore[arg-type]
         assert server.port == 0

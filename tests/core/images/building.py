@@ -1,6 +1,6 @@
 """Builds a tenant's Dockerfile with the runner's own image store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from tests.conftest import BASE_IMAGE, RunnerUnderTest
@@ -25,9 +25,11 @@ class Builder:
         self.runner = runner
         self.store = ImageStore(runner.engine, runner.settings)
         self.said: list[tuple[str, float | None]] = []
+        self.on_report: Callable[[str], object] = len
 
     async def _report(self, message: str, fraction: float | None) -> None:
         self.said.append((message, fraction))
+        self.on_report(message)
 
     async def build(
         self, dockerfile: str, files: Mapping[str, bytes] | None = None, *, tenant: str = "alice"

@@ -9,8 +9,6 @@ from tests.registry import Registry, build
 
 from bot_runner_worker.errors import Rejected
 
-pytestmark = pytest.mark.engine
-
 COPY = "COPY bot.py /bot.py\n"
 FILES = {"bot.py": b"print()\n"}
 
@@ -25,6 +23,7 @@ async def labels_of(builder: Builder, image_id: str) -> dict[str, str]:
     return inspection["Config"]["Labels"] or {}
 
 
+@pytest.mark.slow
 async def test_a_base_that_moved_on_makes_another_image(builder: Builder, registry: Registry) -> None:
     name = "acme/base:latest"
     reference = registry.put_image(name, config={"Labels": {"version": "1"}})
@@ -39,6 +38,7 @@ async def test_a_base_that_moved_on_makes_another_image(builder: Builder, regist
     assert (await labels_of(builder, second.id))["version"] == "2"
 
 
+@pytest.mark.engine
 async def test_a_private_base_of_another_tenant_is_closed(
     builder: Builder, registry: Registry, private_registry: Registry
 ) -> None:
@@ -53,6 +53,7 @@ async def test_a_private_base_of_another_tenant_is_closed(
         assert caught.value.code == "IMAGE_ACCESS_DENIED"
 
 
+@pytest.mark.engine
 async def test_another_tenants_build_is_closed_by_every_name(builder: Builder) -> None:
     image = await builder.build(FROM + COPY, FILES, tenant="alice")
     (tag,) = image.tags
@@ -63,17 +64,20 @@ async def test_another_tenants_build_is_closed_by_every_name(builder: Builder) -
             assert caught.value.code == "INVALID_IMAGE_NAME"
 
 
+@pytest.mark.slow
 async def test_two_tenants_with_the_same_dockerfile_get_images_of_their_own(builder: Builder) -> None:
     alice = await builder.build(FROM + COPY, FILES, tenant="alice")
     bob = await builder.build(FROM + COPY, FILES, tenant="bob")
     assert alice.tags != bob.tags or alice.id != bob.id
 
 
+@pytest.mark.slow
 async def test_the_operators_base_image_needs_no_registry(builder: Builder) -> None:
     image = await builder.build(FROM + COPY, FILES)
     assert image.id
 
 
+@pytest.mark.slow
 async def test_local_images_are_closed_unless_the_operator_offers_them(
     builder: Builder, make_runner: MakeRunner
 ) -> None:
@@ -89,6 +93,7 @@ async def test_local_images_are_closed_unless_the_operator_offers_them(
         await builder.runner.engine.json("DELETE", f"images/{local}", params={"force": True})
 
 
+@pytest.mark.slow
 async def test_several_stages_and_other_images(builder: Builder, registry: Registry) -> None:
     tool = registry.put_image("acme/tool:1", files={"tool": b"#!/bin/sh\necho tool\n"})
     dockerfile = f"""\
@@ -103,12 +108,14 @@ COPY --from=0 /built /again
     assert image.size < 10_000
 
 
+@pytest.mark.slow
 async def test_onbuild_in_a_base_never_runs(builder: Builder, registry: Registry) -> None:
     reference = registry.put_image("acme/onbuild:1", config={"OnBuild": ["RUN touch /owned"]})
     error = await builder.failure(f"FROM {reference}\n{COPY}")
     assert error.code == "DOCKERFILE_REFUSED"
 
 
+@pytest.mark.slow
 async def test_a_bases_labels_do_not_make_a_bot_of_its_builds(builder: Builder, registry: Registry) -> None:
     prefix = "io.avtomatika.bot-runner."
     posing = {

@@ -7,7 +7,7 @@ from tests.conftest import BASE_IMAGE, MakeRunner
 from tests.core.images.building import Builder
 from tests.registry import Registry
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 MORE_THAN_THERE_IS = 2**60
 

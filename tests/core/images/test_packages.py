@@ -16,8 +16,7 @@ from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.packages import commands
 from bot_runner_worker.images.packages import volumes as package_volumes
 from bot_runner_worker.images.packages.container import WorkContainers
-
-pytestmark = pytest.mark.engine
+from bot_runner_worker.testing.waiting import until
 
 TAMPER = f"""
 import os
@@ -70,12 +69,11 @@ def downloads(index: PackageIndex) -> int:
 
 async def said(runner: RunnerUnderTest, user_id: str) -> str:
     """What the bot prints first."""
-    for _ in range(200):
-        logs = (await runner.task("get_logs", user_id=user_id, bot_id="bot")).data["logs"]
-        if logs:
-            return str(logs).strip()
-        await asyncio.sleep(0.1)
-    raise AssertionError("the bot said nothing")
+
+    async def logs() -> str:
+        return str((await runner.task("get_logs", user_id=user_id, bot_id="bot")).data["logs"]).strip()
+
+    return str(await until(logs, what="the bot's first words"))
 
 
 async def image_of(runner: RunnerUnderTest, user_id: str = "alice") -> Image:
@@ -102,6 +100,7 @@ async def has(runner: RunnerUnderTest, image: Image, path: str) -> bool:
         await containers.remove(runner.engine, probe)
 
 
+@pytest.mark.engine
 async def test_packages_are_installed_once_for_all_who_ask_for_the_same(
     runner: RunnerUnderTest, index: PackageIndex
 ) -> None:
@@ -125,6 +124,7 @@ async def test_packages_are_installed_once_for_all_who_ask_for_the_same(
     assert index.requests == asked
 
 
+@pytest.mark.slow
 async def test_what_has_just_been_published_is_found(runner: RunnerUnderTest, index: PackageIndex) -> None:
     await start(runner, "growing")
     index.add_wheel("growing", {"growing.py": "WORD = 'new'\n"}, version="2.0")
@@ -134,6 +134,7 @@ async def test_what_has_just_been_published_is_found(runner: RunnerUnderTest, in
     assert await said(runner, "alice") == "new"
 
 
+@pytest.mark.slow
 async def test_bytecode_follows_and_makes_no_other_bot_of_it(runner: RunnerUnderTest) -> None:
     first = await start(runner, "victim")
     plain = await image_of(runner)
@@ -152,6 +153,7 @@ async def test_bytecode_follows_and_makes_no_other_bot_of_it(runner: RunnerUnder
     assert not await has(runner, plain, cached)
 
 
+@pytest.mark.engine
 async def test_a_source_distribution_changes_nothing_for_others(runner: RunnerUnderTest) -> None:
     word = "import victim; print(victim.WORD, flush=True)"
     await start(runner, "victim", user_id="before", code=word)
@@ -161,6 +163,7 @@ async def test_a_source_distribution_changes_nothing_for_others(runner: RunnerUn
     assert await said(runner, "before") == await said(runner, "after") == "as published"
 
 
+@pytest.mark.slow
 async def test_it_would_change_the_cache_if_it_had_it(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +178,7 @@ async def test_it_would_change_the_cache_if_it_had_it(
     assert after.ending != "success" or await said(runner, "after") == "tampered"
 
 
+@pytest.mark.slow
 async def test_nothing_of_a_package_runs_while_it_is_installed(runner: RunnerUnderTest) -> None:
     # The bot itself must not start Python's site either, or it would leave the mark.
     assert (await start(runner, "path-file")).data["status"] == "started"
@@ -188,10 +192,10 @@ async def test_nothing_of_a_package_runs_while_it_is_installed(runner: RunnerUnd
 @pytest.mark.parametrize(
     ("requirement", "code", "words"),
     [
-        ("no-such-package", "BUILD_FAILED", "no-such-package"),
-        ("victim>=2", "BUILD_FAILED", "victim"),
-        ("broken", "BUILD_FAILED", "the compiler said no"),
-        ("endless", "BUILD_FAILED", "out of memory"),
+        pytest.param("no-such-package", "BUILD_FAILED", "no-such-package", marks=pytest.mark.slow),
+        pytest.param("victim>=2", "BUILD_FAILED", "victim", marks=pytest.mark.slow),
+        pytest.param("broken", "BUILD_FAILED", "the compiler said no", marks=pytest.mark.engine),
+        pytest.param("endless", "BUILD_FAILED", "out of memory", marks=pytest.mark.slow),
     ],
 )
 async def test_what_cannot_be_installed_says_why_and_leaves_nothing(
@@ -209,6 +213,7 @@ async def test_what_cannot_be_installed_says_why_and_leaves_nothing(
     assert tags == []
 
 
+@pytest.mark.slow
 async def test_a_start_that_is_cancelled_leaves_no_container(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +235,7 @@ async def test_a_start_that_is_cancelled_leaves_no_container(
     assert len(await runner.containers()) == 1  # the first bot's
 
 
+@pytest.mark.slow
 async def test_a_volume_that_was_removed_is_made_again(runner: RunnerUnderTest) -> None:
     await start(runner, "other")
     await runner.runner.images.packages.settled()
@@ -240,6 +246,7 @@ async def test_a_volume_that_was_removed_is_made_again(runner: RunnerUnderTest) 
     assert (await start(runner, "victim", user_id="bob")).data["status"] == "started"
 
 
+@pytest.mark.slow
 async def test_without_uv_pip_does_it(
     make_runner: MakeRunner, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +256,7 @@ async def test_without_uv_pip_does_it(
     assert await said(runner, "alice") == "as published"
 
 
+@pytest.mark.slow
 async def test_where_uv_cannot_reach_the_index_pip_does_it(
     make_runner: MakeRunner, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +268,7 @@ async def test_where_uv_cannot_reach_the_index_pip_does_it(
     assert await said(runner, "alice") == "as published"
 
 
+@pytest.mark.slow
 async def test_a_cache_that_has_grown_too_large_is_emptied(
     make_runner: MakeRunner, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +281,7 @@ async def test_a_cache_that_has_grown_too_large_is_emptied(
     assert downloads(index) > asked
 
 
+@pytest.mark.slow
 async def test_what_is_made_when_no_start_waits_is_not_swept_away(
     make_runner: MakeRunner, index: PackageIndex, caplog: pytest.LogCaptureFixture
 ) -> None:

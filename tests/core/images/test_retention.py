@@ -23,8 +23,6 @@ from bot_runner_worker.images.retention import CacheUse
 from bot_runner_worker.networks.bots import BotNetworks
 from bot_runner_worker.plugins.tools import Tools
 
-pytestmark = pytest.mark.engine
-
 MIB = 1024 * 1024
 Later = Callable[[float], None]
 
@@ -68,6 +66,7 @@ async def tidy(runner: RunnerUnderTest) -> CacheUse:
     return await runner.runner.retention.tidy()
 
 
+@pytest.mark.engine
 async def test_images_go_when_nobody_has_used_them_for_long(make_runner: MakeRunner, later: Later) -> None:
     runner = await make_runner(image_max_age_hours=24)
     image = await built(runner)
@@ -82,6 +81,7 @@ async def test_images_go_when_nobody_has_used_them_for_long(make_runner: MakeRun
     assert await runner.leftovers("images/json") == []
 
 
+@pytest.mark.engine
 async def test_the_image_of_a_bot_stays_whether_it_runs_or_not(make_runner: MakeRunner, later: Later) -> None:
     runner = await make_runner(image_max_age_hours=1, image_cache_size=0)
     project = {"deployment_mode": "custom", "archive": archive_of_a_bot()}
@@ -111,6 +111,7 @@ def archive_of_a_bot() -> str:
     return base64.b64encode(gzip.compress(tar)).decode()
 
 
+@pytest.mark.slow
 async def test_the_least_recently_used_go_first_until_the_rest_fits(
     make_runner: MakeRunner, later: Later
 ) -> None:
@@ -126,6 +127,7 @@ async def test_the_least_recently_used_go_first_until_the_rest_fits(
     assert 4 * MIB <= use.size < 4.1 * MIB
 
 
+@pytest.mark.slow
 async def test_what_was_used_just_now_is_never_removed(make_runner: MakeRunner, later: Later) -> None:
     runner = await make_runner(image_cache_size=0, image_max_age_hours=0)
     image = await built(runner)
@@ -137,6 +139,7 @@ async def test_what_was_used_just_now_is_never_removed(make_runner: MakeRunner, 
     assert not await is_there(runner, image)
 
 
+@pytest.mark.slow
 async def test_a_use_is_noted_on_the_engine_though_not_each_time(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +164,7 @@ async def test_a_use_is_noted_on_the_engine_though_not_each_time(
     assert after > before
 
 
+@pytest.mark.slow
 async def test_the_end_of_a_container_counts_as_a_use(
     make_runner: MakeRunner, later: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +185,7 @@ async def test_the_end_of_a_container_counts_as_a_use(
     assert after > before
 
 
+@pytest.mark.slow
 async def test_a_pulled_image_goes_with_its_digest_unless_the_operator_has_named_it(
     make_runner: MakeRunner, registry: Registry, later: Later
 ) -> None:
@@ -209,6 +214,7 @@ async def test_a_pulled_image_goes_with_its_digest_unless_the_operator_has_named
     ).id == pulled.id
 
 
+@pytest.mark.slow
 async def test_a_base_image_stays_while_a_bots_image_is_made_of_it(
     make_runner: MakeRunner, registry: Registry, later: Later
 ) -> None:
@@ -228,6 +234,7 @@ async def test_a_base_image_stays_while_a_bots_image_is_made_of_it(
     assert await runner.leftovers("images/json") == []
 
 
+@pytest.mark.slow
 async def test_an_image_stays_while_somebody_elses_is_made_of_it(
     make_runner: MakeRunner, registry: Registry, later: Later
 ) -> None:
@@ -247,6 +254,7 @@ async def test_an_image_stays_while_somebody_elses_is_made_of_it(
     assert not await is_there(runner, pulled)
 
 
+@pytest.mark.slow
 async def test_a_full_disk_costs_images_that_would_otherwise_be_kept(
     make_runner: MakeRunner, later: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +272,7 @@ async def test_a_full_disk_costs_images_that_would_otherwise_be_kept(
     assert [await is_there(runner, each) for each in images] == [False, True]
 
 
+@pytest.mark.slow
 async def test_a_start_whose_image_is_removed_in_the_same_moment_may_be_repeated(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +296,7 @@ async def test_a_start_whose_image_is_removed_in_the_same_moment_may_be_repeated
     assert (await runner.start(**project)).data["status"] == "started"
 
 
+@pytest.mark.slow
 async def test_hits_and_misses_are_counted(make_runner: MakeRunner, registry: Registry) -> None:
     runner = await make_runner(registries_allowed=registry.host)
     counts = runner.runner.images.uses

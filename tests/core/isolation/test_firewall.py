@@ -31,8 +31,7 @@ from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.host import primary_address
 from bot_runner_worker.isolation.openings import Opening
 from bot_runner_worker.isolation.rules import IPV4, IPV6, RuleSet
-
-pytestmark = pytest.mark.engine
+from bot_runner_worker.testing.waiting import until
 
 INDEX = """
 import os, socket
@@ -96,6 +95,7 @@ def run(*command: str, text: str | None = None) -> None:
     subprocess.run(command, input=text, text=True, check=True, capture_output=True, timeout=30)
 
 
+@pytest.mark.engine
 async def test_closed_are_the_host_and_what_is_not_the_internet(stand_ins: None, bot: Bot) -> None:
     host = primary_address()
     assert host is not None
@@ -113,6 +113,7 @@ async def test_closed_are_the_host_and_what_is_not_the_internet(stand_ins: None,
     assert await bot.reaches(*targets, (PUBLIC, PORT)) == [True] * len(closed) + [True]
 
 
+@pytest.mark.slow
 async def test_no_moment_is_open_while_networks_come_and_go(stand_ins: None, bot: Bot) -> None:
     """The Engine rearranges its own rules then, and lets through what only ``DOCKER-USER`` closes."""
     engine, target = bot.runner.engine, (FORWARDED["private"], PORT)
@@ -132,6 +133,7 @@ async def test_no_moment_is_open_while_networks_come_and_go(stand_ins: None, bot
     assert reached == 0
 
 
+@pytest.mark.slow
 async def test_names_and_the_package_index_stay_open(bot: Bot) -> None:
     before = (await bot.run(INDEX)).split()
     if before[0] != "open":
@@ -144,6 +146,7 @@ async def test_names_and_the_package_index_stay_open(bot: Bot) -> None:
     assert (await bot.run(INDEX)).split()[0] == "open"
 
 
+@pytest.mark.slow
 async def test_what_the_operator_opens_stays_open(stand_ins: None, bot: Bot) -> None:
     gateway, private = await bot.gateway(), FORWARDED["private"]
     openings = tuple(Opening.parse(text) for text in (f"{gateway}:{PORT}", f"{private}:{PORT}"))
@@ -152,6 +155,7 @@ async def test_what_the_operator_opens_stays_open(stand_ins: None, bot: Bot) -> 
     assert await bot.reaches((gateway, OTHER_PORT), (private, OTHER_PORT)) == [False, False]
 
 
+@pytest.mark.slow
 async def test_a_shared_network_is_covered_too(
     stand_ins: None, make_runner: MakeRunner, bridge_prefix: str
 ) -> None:
@@ -163,6 +167,7 @@ async def test_a_shared_network_is_covered_too(
         assert await bot.reaches((gateway, PORT)) == [False]
 
 
+@pytest.mark.engine
 async def test_neighbours_in_a_network_that_the_operator_made(
     host_network: None, make_runner: MakeRunner, bridge_prefix: str
 ) -> None:
@@ -178,6 +183,7 @@ async def test_neighbours_in_a_network_that_the_operator_made(
         assert await bot.reaches(*targets) == [False, False]
 
 
+@pytest.mark.slow
 async def test_the_host_still_reaches_its_bots(bot: Bot, bridge_prefix: str) -> None:
     """Answers to the host are let through: only what a bot begins is closed."""
     Firewall(RuleSet(bridge_prefix)).apply()
@@ -185,6 +191,7 @@ async def test_the_host_still_reaches_its_bots(bot: Bot, bridge_prefix: str) -> 
         socket.create_connection((await bot.address(), 9), timeout=3)
 
 
+@pytest.mark.slow
 async def test_ipv6_to_the_host_is_closed(
     stand_ins: None, make_runner: MakeRunner, bridge_prefix: str
 ) -> None:
@@ -196,11 +203,11 @@ async def test_ipv6_to_the_host_is_closed(
         runner, runner.settings.docker_network, bridge, EnableIPv6=True, IPAM={"Config": subnets}
     )
     bot = Bot(runner, (await runner.start()).data["container_id"])
-    for _ in range(20):  # until duplicate address detection is through
-        if await bot.reaches((gateway, PORT)) == [True]:
-            break
-    else:
-        raise AssertionError("the gateway's IPv6 address is not reached")
+
+    async def reached() -> bool:
+        return await bot.reaches((gateway, PORT)) == [True]
+
+    await until(reached, what="the gateway's IPv6 address, after duplicate address detection")
 
     with applied(RuleSet(bridge_prefix)):
         assert await bot.reaches((gateway, PORT)) == [False]
@@ -210,6 +217,7 @@ async def test_ipv6_to_the_host_is_closed(
         assert await bot.reaches((gateway, PORT), (gateway, OTHER_PORT)) == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("host_network")
 def test_applying_again_changes_nothing_and_removing_leaves_no_trace(bridge_prefix: str) -> None:
     firewall = Firewall(RuleSet(bridge_prefix, (Opening.parse("10.1.2.3:53"),)))
@@ -236,6 +244,7 @@ def test_applying_again_changes_nothing_and_removing_leaves_no_trace(bridge_pref
     assert firewall.remove() == []
 
 
+@pytest.mark.slow
 async def test_the_script_that_show_prints_does_what_apply_does(
     guarded: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch, bridge_prefix: str
 ) -> None:

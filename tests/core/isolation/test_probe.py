@@ -16,9 +16,8 @@ from bot_runner_worker.isolation import host, inside, probe
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.openings import Opening
 from bot_runner_worker.isolation.probe import Isolation, Level, probe_isolation
+from bot_runner_worker.testing.waiting import until
 from bot_runner_worker.worker import process
-
-pytestmark = pytest.mark.engine
 
 NOWHERE = ()
 """No metadata addresses: packets to the real ones would leave the machine."""
@@ -33,6 +32,7 @@ async def probed(runner: RunnerUnderTest, *metadata: str) -> Isolation:
     return found
 
 
+@pytest.mark.engine
 async def test_degraded_without_the_firewall_and_full_with_it(
     guarded: RunnerUnderTest, stand_ins: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,11 +48,13 @@ async def test_degraded_without_the_firewall_and_full_with_it(
     assert await probed(guarded, FORWARDED["metadata"]) == Isolation(Level.FULL)
 
 
+@pytest.mark.slow
 async def test_ports_where_the_host_listens_are_tried(guarded: RunnerUnderTest, stand_ins: None) -> None:
     assert 8081 in host.listening_ports()
     assert "8081" in str(await probed(guarded))
 
 
+@pytest.mark.slow
 async def test_what_the_operator_opened_is_not_held_against_it(
     make_runner: MakeRunner, bridge_prefix: str, stand_ins: None
 ) -> None:
@@ -70,11 +72,13 @@ async def test_what_the_operator_opened_is_not_held_against_it(
         firewall.remove()
 
 
+@pytest.mark.slow
 async def test_in_a_shared_network(make_runner: MakeRunner) -> None:
     runner = await make_runner(network_mode="shared")
     assert "gateway" in str(await probed(runner))
 
 
+@pytest.mark.slow
 async def test_away_from_the_engines_host_it_does_not_guess(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +88,7 @@ async def test_away_from_the_engines_host_it_does_not_guess(
     assert "could not be tried" in str(found)
 
 
+@pytest.mark.slow
 async def test_the_engines_socket_in_reach_is_told(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +98,7 @@ async def test_the_engines_socket_in_reach_is_told(
     assert "a bot has the Engine's socket /etc/hostname" in str(await probed(runner))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "code"),
     [
@@ -110,6 +116,7 @@ async def test_a_probe_that_cannot_run_says_why(
     assert await runner.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_the_probe_is_no_bot(runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -126,6 +133,7 @@ async def test_the_probe_is_no_bot(runner: RunnerUnderTest, monkeypatch: pytest.
     assert len(containers) == 1
 
 
+@pytest.mark.slow
 async def test_the_supervisor_leaves_a_probe_alone(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +150,7 @@ async def test_the_supervisor_leaves_a_probe_alone(
     assert {len(containers) for containers in looks} == {1}
 
 
+@pytest.mark.slow
 async def test_the_worker_probes_in_the_background_and_says_what_it_found(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,16 +161,14 @@ async def test_the_worker_probes_in_the_background_and_says_what_it_found(
     await engine.ask()
     watch = process._isolation_watch(runner.runner, engine)
     probing = asyncio.create_task(watch.run())
-    for _ in range(600):
-        if watch.at:
-            break
-        await asyncio.sleep(0.1)
+    await until(lambda: watch.at, within=60)
     probing.cancel()
     assert watch.found.level is Level.DEGRADED
     assert "isolation: degraded (a bot reaches its gateway" in caplog.text
     assert await runner.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_doctor_tells_how_to_close_it(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, bridge_prefix: str
 ) -> None:

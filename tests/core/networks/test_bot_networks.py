@@ -1,18 +1,21 @@
 """The bots' networks on the real Engine: one for each bot, from a pool that never leaks."""
 
-import asyncio
 import json
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.bots import BOT, logs_with
 
 from bot_runner_worker.networks.pool import free_subnets
 
-pytestmark = pytest.mark.engine
-
-LISTENER = "import http.server as h; print('ready', flush=True); h.test(port=8080, bind='0.0.0.0')"
+LISTENER = """
+import http.server
+server = http.server.HTTPServer(("0.0.0.0", 8080), http.server.SimpleHTTPRequestHandler)
+print("ready", flush=True)
+server.serve_forever()
+"""
 PROBE = """
 import os, socket, json
 result = {}
@@ -41,19 +44,19 @@ async def probe(runner: RunnerUnderTest, *targets: str) -> dict[str, str]:
     await runner.start(
         "mallory", "probe", deployment_mode="simple", code=PROBE, env_vars={"TARGETS": " ".join(targets)}
     )
-    for _ in range(150):
-        logs = (await runner.task("get_logs", user_id="mallory", bot_id="probe")).data["logs"]
-        if logs:
-            found: dict[str, str] = json.loads(logs)
-            return found
-        await asyncio.sleep(0.1)
-    raise AssertionError("the probe said nothing")
+    page = await logs_with(runner, "}\n", user_id="mallory", bot_id="probe")
+    found: dict[str, str] = json.loads(page["logs"])
+    return found
 
 
-@pytest.mark.parametrize("mode", ["own", "shared"])
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param("own", marks=pytest.mark.engine), pytest.param("shared", marks=pytest.mark.slow)],
+)
 async def test_neighbours_cannot_reach_each_other(make_runner: MakeRunner, mode: str) -> None:
     runner = await make_runner(network_mode=mode)
     victim = await runner.start(deployment_mode="simple", code=LISTENER)
+    await logs_with(runner, "ready")
     target = await address(runner, victim.data["container_id"])
     name = victim.data["container_name"]
     found = await probe(runner, target, name, "127.0.0.1")
@@ -63,6 +66,7 @@ async def test_neighbours_cannot_reach_each_other(make_runner: MakeRunner, mode:
     assert found["127.0.0.1"] == "ConnectionRefusedError"
 
 
+@pytest.mark.slow
 async def test_the_probe_finds_an_open_neighbour(make_runner: MakeRunner) -> None:
     """Without the runner's network options, the same probe gets through: the test above can fail."""
     runner = await make_runner(network_mode="shared")
@@ -76,10 +80,12 @@ async def test_the_probe_finds_an_open_neighbour(make_runner: MakeRunner) -> Non
         },
     )
     victim = await runner.start(deployment_mode="simple", code=LISTENER)
+    await logs_with(runner, "ready")
     target = await address(runner, victim.data["container_id"])
     assert (await probe(runner, target))[target] == "open"
 
 
+@pytest.mark.engine
 async def test_each_bot_has_a_network_of_the_pool_and_gives_it_back(make_runner: MakeRunner) -> None:
     pool = "10.230.7.0/28"
     runner = await make_runner(network_pool=pool, max_bots_per_user=5)
@@ -100,12 +106,13 @@ async def test_each_bot_has_a_network_of_the_pool_and_gives_it_back(make_runner:
     assert (await runner.start(bot_id="three")).ending == "success"
 
 
+@pytest.mark.slow
 async def test_a_network_removed_behind_our_back(runner: RunnerUnderTest) -> None:
     await runner.start()
-    await runner.task("stop_bot", user_id="alice", bot_id="bot")
+    await runner.task("stop_bot", **BOT)
     (network,) = await runner.leftovers("networks")
     await runner.engine.json("DELETE", "networks/" + network.removeprefix("networks: "))
-    restarted = await runner.task("restart_bot", user_id="alice", bot_id="bot")
+    restarted = await runner.task("restart_bot", **BOT)
     assert restarted.data["status"] == "started"
     assert await address(runner, restarted.data["container_id"])
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.bots import BOT, inspect
 
 from bot_runner_worker.engine import Engine, EngineError, containers, networks, volumes
 from bot_runner_worker.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE
 from bot_runner_worker.networks import ahead as networks_ahead
 from bot_runner_worker.networks.ahead import NetworksAhead
 from bot_runner_worker.runner import Runner
-
-pytestmark = pytest.mark.engine
+from bot_runner_worker.testing.waiting import stays, until
 
 COUNT = 2
 
@@ -32,16 +32,19 @@ async def ready(runner: RunnerUnderTest) -> list[str]:
 
 
 async def until_ready(runner: RunnerUnderTest, count: int) -> list[str]:
-    for _ in range(200):
-        if len(found := await ready(runner)) == count:
-            return found
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{count} networks should lie ready: {await ready(runner)}")
+    found: list[str] = []
+
+    async def right() -> bool:
+        nonlocal found
+        found = await ready(runner)
+        return len(found) == count
+
+    await until(right, 30, lambda: f"{count} networks lie ready: {found}")
+    return found
 
 
 async def network_of(runner: RunnerUnderTest, bot_id: str = "bot") -> str:
-    answer = (await runner.task("check_status", user_id="alice", bot_id=bot_id)).data
-    container = await runner.engine.json("GET", f"containers/{answer['container_id']}/json")
+    container = await inspect(runner, bot_id=bot_id)
     (name,) = container["NetworkSettings"]["Networks"]
     assert name == container["HostConfig"]["NetworkMode"]
     return str(name)
@@ -58,6 +61,7 @@ async def runner(make_runner: MakeRunner) -> AsyncIterator[RunnerUnderTest]:
     await asyncio.wait([making])
 
 
+@pytest.mark.engine
 async def test_a_start_takes_one_and_another_is_made(runner: RunnerUnderTest) -> None:
     before = await ready(runner)
     await runner.start()
@@ -66,22 +70,25 @@ async def test_a_start_takes_one_and_another_is_made(runner: RunnerUnderTest) ->
     assert taken not in await until_ready(runner, COUNT)
 
 
+@pytest.mark.slow
 async def test_no_two_bots_share_one(runner: RunnerUnderTest) -> None:
     names = [f"bot-{number}" for number in range(3)]
     await asyncio.gather(*(runner.start(bot_id=name) for name in names))
     assert len({await network_of(runner, name) for name in names}) == len(names)
 
 
+@pytest.mark.slow
 async def test_a_replacement_and_a_new_start_stay_in_the_bots_network(runner: RunnerUnderTest) -> None:
     await runner.start()
     taken = await network_of(runner)
     await runner.start(code="import time; time.sleep(99)", deployment_mode="simple", replace=True)
     assert await network_of(runner) == taken
-    await runner.task("stop_bot", user_id="alice", bot_id="bot")
+    await runner.task("stop_bot", **BOT)
     await runner.start()
     assert await network_of(runner) == taken
 
 
+@pytest.mark.slow
 async def test_it_goes_with_its_bot(runner: RunnerUnderTest) -> None:
     await runner.start()
     taken = await network_of(runner)
@@ -90,6 +97,7 @@ async def test_it_goes_with_its_bot(runner: RunnerUnderTest) -> None:
     assert await networks.inspect(runner.engine, taken) is None
 
 
+@pytest.mark.slow
 async def test_a_start_that_fails_leaves_none_behind(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +108,7 @@ async def test_a_start_that_fails_leaves_none_behind(
     assert len(await runner.leftovers("networks")) == COUNT
 
 
+@pytest.mark.slow
 async def test_one_that_was_removed_behind_our_back_is_made_anew(runner: RunnerUnderTest) -> None:
     for name in await ready(runner):
         await networks.remove(runner.engine, name)
@@ -107,6 +116,7 @@ async def test_one_that_was_removed_behind_our_back_is_made_anew(runner: RunnerU
     assert await networks.inspect(runner.engine, await network_of(runner)) is not None
 
 
+@pytest.mark.slow
 async def test_the_sweep_leaves_what_lies_ready_here_or_with_another_worker(
     runner: RunnerUnderTest, make_runner: MakeRunner
 ) -> None:
@@ -118,6 +128,7 @@ async def test_the_sweep_leaves_what_lies_ready_here_or_with_another_worker(
     assert len(await ready(runner)) == COUNT
 
 
+@pytest.mark.slow
 async def test_the_sweep_takes_what_a_killed_worker_had_ready(
     runner: RunnerUnderTest, make_runner: MakeRunner
 ) -> None:
@@ -134,6 +145,7 @@ async def test_the_sweep_takes_what_a_killed_worker_had_ready(
     assert await networks.inspect(runner.engine, await network_of(runner)) is not None
 
 
+@pytest.mark.slow
 async def test_a_worker_that_ends_leaves_none(make_runner: MakeRunner) -> None:
     made = await make_runner()
     async with Runner(made.settings.model_copy(update={"worker_id": "ends", "networks_ahead": 1})) as ending:
@@ -144,6 +156,7 @@ async def test_a_worker_that_ends_leaves_none(make_runner: MakeRunner) -> None:
     assert await ready(made) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pool", "mode", "count"),
     [("10.230.8.0/24", "own", 4), ("10.230.8.0/28", "own", 0), ("10.230.8.0/24", "shared", 0)],
@@ -155,8 +168,11 @@ async def test_they_leave_most_of_the_pool_to_the_bots(
     ahead = NetworksAhead(runner.engine, runner.settings, runner.runner.coordination)
     making = asyncio.create_task(ahead.run())
     await until_ready(runner, count)
-    await asyncio.sleep(0.3)
-    assert len(await ready(runner)) == count
+
+    async def no_more() -> bool:
+        return len(await ready(runner)) == count
+
+    await stays(no_more, 0.3)
     making.cancel()
     await asyncio.wait([making])
     await ahead.close()

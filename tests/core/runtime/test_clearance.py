@@ -7,12 +7,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import BASE_IMAGE, RunnerUnderTest
+from tests.conftest import BASE_IMAGE, ENGINE, MakeRunner, RunnerUnderTest
 
 from bot_runner_worker.engine import containers, volumes
 from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.testing.waiting import stays
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+async def runner(make_runner: MakeRunner) -> RunnerUnderTest:
+    """One of its own: its whole namespace is removed here."""
+    return await make_runner()
 
 
 @pytest.fixture
@@ -40,8 +47,7 @@ async def test_a_volume_is_removed_as_soon_as_nothing_uses_it(
 ) -> None:
     await runner.start()
     removal = asyncio.create_task(runner.runner.runtime.remove_all())
-    await asyncio.sleep(1)
-    assert not removal.done()
+    await stays(lambda: not removal.done(), 1)
     await containers.remove(runner.engine, user)
     assert await removal == 1
     assert await volumes.labels_of(runner.engine, volume) is None
@@ -51,7 +57,7 @@ async def test_the_command_says_what_is_still_in_use(runner: RunnerUnderTest, vo
     settings = runner.settings
     command = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).parent / "bot-runner-worker"), "remove-all", "--yes"),
-        env={**os.environ, "RUNNER_NAMESPACE": settings.runner_namespace},
+        env={**os.environ, "DOCKER_HOST": ENGINE, "RUNNER_NAMESPACE": settings.runner_namespace},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -1,14 +1,12 @@
 """What is opened to a plugin reaches the bot's container, and nothing else changes there."""
 
-import asyncio
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from tests.conftest import MakeRunner
+from tests.core.bots import answer, inspect, logs_with
 from tests.core.plugin_factory import PluginFolder, greeter
-
-from bot_runner_worker.identity import BotKey
 
 pytestmark = pytest.mark.engine
 
@@ -58,20 +56,13 @@ async def test_what_is_opened_is_there_and_nothing_more(
         runner = await make_runner(plugins=plugin_folder, plugin_grants=grants)
         started = await runner.start(deployment_mode="greedy")
         assert started.error is None, started.error
-        for _ in range(100):
-            said = (await runner.task("get_logs", user_id="alice", bot_id="bot")).data["logs"]
-            if said.count("\n") == 4:
-                break
-            await asyncio.sleep(0.1)
-        assert said.splitlines() == [
+        assert (await logs_with(runner, "\n", times=4))["logs"].splitlines() == [
             f"capabilities {1 << 13}",
             "null b''",
             "file weights",
             "writing 30",
         ]
-        record = await runner.runner.runtime.find(BotKey("alice", "bot"))
-        assert record is not None
-        host = (await runner.engine.json("GET", f"containers/{record.id}/json"))["HostConfig"]
+        host = (await inspect(runner))["HostConfig"]
         assert host["Devices"] == [
             {"PathOnHost": "/dev/null", "PathInContainer": "/dev/nothing", "CgroupPermissions": "r"}
         ]
@@ -80,10 +71,9 @@ async def test_what_is_opened_is_there_and_nothing_more(
         assert host["Privileged"] is False
         assert host["Memory"] == runner.settings.container_memory_limit
         again = await runner.start(deployment_mode="greedy", env_vars={"A": "1"}, replace=True)
-        assert again.data["status"] == "started"
-        assert (await runner.start(deployment_mode="greedy", env_vars={"A": "1"})).data[
-            "status"
-        ] == "already_running"
+        assert answer(again) == "started"
+        again = await runner.start(deployment_mode="greedy", env_vars={"A": "1"})
+        assert answer(again) == "already_running"
     finally:
         (folder / "model.txt").unlink(missing_ok=True)
         folder.rmdir()

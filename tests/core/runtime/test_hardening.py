@@ -1,19 +1,12 @@
 """What a bot's container is confined by, as the Engine has it and as it looks from inside."""
 
-import asyncio
-import io
 import json
-import tarfile
 from typing import Any
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.bots import context_of, inspect, logs_with
 
-from bot_runner_worker.identity import BotKey
-
-pytestmark = pytest.mark.engine
-
-BOT = {"user_id": "alice", "bot_id": "bot"}
 MIB = 1024 * 1024
 
 LOOK_AROUND = """
@@ -27,7 +20,7 @@ def number(*paths):
 facts = {
     "capabilities": [status[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")],
     "no_new_privileges": status["NoNewPrivs"], "seccomp": status["Seccomp"], "user": os.getuid(),
-    "first_process": open("/proc/1/comm").read().strip(), "mounts": mounts,
+    "folder": os.getcwd(), "first_process": open("/proc/1/comm").read().strip(), "mounts": mounts,
     "devices": sorted(os.listdir("/dev")), "socket": os.path.exists("/var/run/docker.sock"),
     "memory": number("memory/memory.limit_in_bytes", "memory.max"),
     "memory_and_swap": number("memory/memory.memsw.limit_in_bytes"),
@@ -42,23 +35,11 @@ while True: time.sleep(1)
 
 async def seen_inside(runner: RunnerUnderTest) -> dict[str, Any]:
     """What the bot printed about its surroundings."""
-    for _ in range(300):
-        text = (await runner.task("get_logs", **BOT)).data["logs"]
-        if text.startswith("{") and text.endswith("\n"):
-            facts: dict[str, Any] = json.loads(text)
-            return facts
-        await asyncio.sleep(0.1)
-    raise AssertionError("the bot printed nothing")
+    facts: dict[str, Any] = json.loads((await logs_with(runner, "}\n"))["logs"])
+    return facts
 
 
-async def seen_from_outside(runner: RunnerUnderTest) -> dict[str, Any]:
-    """The Engine's description of the bot's container."""
-    record = await runner.runner.runtime.find(BotKey("alice", "bot"))
-    assert record is not None
-    answer: dict[str, Any] = await runner.engine.json("GET", f"containers/{record.id}/json")
-    return answer
-
-
+@pytest.mark.engine
 async def test_a_bot_is_confined_from_inside(make_runner: MakeRunner) -> None:
     runner = await make_runner(start_burst_cpu=0)
     limits = {"memory_mb": 64, "pids": 20, "cpu_cores": 0.25}
@@ -67,7 +48,8 @@ async def test_a_bot_is_confined_from_inside(make_runner: MakeRunner) -> None:
     assert set(facts["capabilities"]) == {"0000000000000000"}
     assert facts["no_new_privileges"].strip() == "1"
     assert facts["seccomp"].strip() == "2"
-    assert facts["user"] != 0
+    assert facts["user"] == 10001
+    assert facts["folder"] == "/app"
     assert facts["first_process"] == "docker-init"
     assert not facts["socket"]
     assert not {"mem", "kmsg", "sda", "loop0", "fuse"} & set(facts["devices"])
@@ -79,10 +61,11 @@ async def test_a_bot_is_confined_from_inside(make_runner: MakeRunner) -> None:
     assert facts["cpu"].split()[0] == "25000"
 
 
+@pytest.mark.engine
 async def test_a_bot_is_confined_as_the_engine_has_it(make_runner: MakeRunner) -> None:
     runner = await make_runner(start_burst_cpu=0)
     await runner.start()
-    found = await seen_from_outside(runner)
+    found = await inspect(runner)
     host = found["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
     assert not host["CapAdd"]
@@ -107,6 +90,7 @@ async def test_a_bot_is_confined_as_the_engine_has_it(make_runner: MakeRunner) -
     assert found["Config"]["Healthcheck"] == {"Test": ["NONE"]}
 
 
+@pytest.mark.slow
 async def test_an_image_weakens_nothing(make_runner: MakeRunner) -> None:
     """Its volumes get a size, its health check is off, and its labels are not taken for the runner's."""
     runner = await make_runner()
@@ -127,7 +111,7 @@ async def test_an_image_weakens_nothing(make_runner: MakeRunner) -> None:
         allowed = await make_runner(local_images_allowed=name)
         started = await allowed.start(deployment_mode="image", docker_image=name)
         assert started.ending == "success", started.data
-        found = await seen_from_outside(allowed)
+        found = await inspect(allowed)
         labels = found["Config"]["Labels"]
         assert labels["io.avtomatika.bot-runner.user-id"] == "alice"
         assert labels["io.avtomatika.bot-runner.expires-at"] == started.data["expires_at"]
@@ -151,26 +135,23 @@ async def test_an_image_weakens_nothing(make_runner: MakeRunner) -> None:
 
 async def build(runner: RunnerUnderTest, dockerfile: str, tag: str) -> None:
     """Build an image as somebody else would."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(dockerfile.encode())
-        tar.addfile(member, io.BytesIO(dockerfile.encode()))
     headers = {"Content-Type": "application/x-tar"}
     async with runner.engine.request(
-        "POST", "build", params={"t": tag}, data=buffer.getvalue(), headers=headers, seconds=300
+        "POST", "build", params={"t": tag}, data=context_of(dockerfile), headers=headers, seconds=300
     ) as answer:
         text = await answer.text()
     assert "Successfully tagged" in text, text[-500:]
 
 
+@pytest.mark.slow
 async def test_another_runtime_is_used_where_the_operator_wants_one(make_runner: MakeRunner) -> None:
     """runc goes by this name on each Engine; gVisor's would be runsc."""
     runner = await make_runner(container_runtime="io.containerd.runc.v2")
     await runner.start()
-    assert (await seen_from_outside(runner))["HostConfig"]["Runtime"] == "io.containerd.runc.v2"
+    assert (await inspect(runner))["HostConfig"]["Runtime"] == "io.containerd.runc.v2"
 
 
+@pytest.mark.slow
 async def test_a_runtime_that_the_engine_does_not_have_is_the_operators_fault(
     make_runner: MakeRunner,
 ) -> None:

@@ -1,19 +1,16 @@
 """What is left over besides bots is removed: steps of builds, layers, probes; and nothing that is in use."""
 
-import io
-import tarfile
 from collections.abc import Callable
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.bots import context_of, inspect
 
 from bot_runner_worker.engine import Engine, containers, images, networks
 from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE, BotKey
 from bot_runner_worker.isolation.probe import PROBE_ROLE
 from bot_runner_worker.runtime import sweeping
 from bot_runner_worker.runtime.sweeping import PATIENCE
-
-pytestmark = pytest.mark.engine
 
 
 async def nobody() -> bool:
@@ -46,18 +43,10 @@ async def step_of_a_build(runner: RunnerUnderTest) -> str:
 
 async def layer_of_a_build(runner: RunnerUnderTest) -> str:
     """An image without a tag, as a build that was not finished leaves it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        text = (
-            f"FROM {runner.settings.base_image}\n"
-            f"LABEL {NAMESPACE}={runner.settings.runner_namespace} {ROLE}={BUILD_ROLE}\n"
-        ).encode()
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(text)
-        tar.addfile(member, io.BytesIO(text))
+    labels = f"{NAMESPACE}={runner.settings.runner_namespace} {ROLE}={BUILD_ROLE}"
+    data = context_of(f"FROM {runner.settings.base_image}\nLABEL {labels}\n")
     headers = {"Content-Type": "application/x-tar"}
-    path, data = "build", buffer.getvalue()
-    async with runner.engine.request("POST", path, data=data, headers=headers) as answer:
+    async with runner.engine.request("POST", "build", data=data, headers=headers) as answer:
         assert b"Successfully built" in await answer.read()
     (found,) = await images.list_untagged(runner.engine, {NAMESPACE: runner.settings.runner_namespace})
     return str(found["Id"])
@@ -67,6 +56,7 @@ async def is_there(engine: Engine, container: str) -> bool:
     return await containers.inspect(engine, container) is not None
 
 
+@pytest.mark.engine
 async def test_what_builds_left_goes_at_once_when_nobody_is_building(runner: RunnerUnderTest) -> None:
     step, layer = await step_of_a_build(runner), await layer_of_a_build(runner)
     assert await runner.runner.runtime.sweep(nobody) == 2
@@ -74,6 +64,7 @@ async def test_what_builds_left_goes_at_once_when_nobody_is_building(runner: Run
     assert await images.inspect(runner.engine, layer) is None
 
 
+@pytest.mark.slow
 async def test_what_builds_make_stays_while_somebody_may_be_building(
     make_runner: MakeRunner, pass_time: Callable[[float], None]
 ) -> None:
@@ -91,6 +82,7 @@ async def test_what_builds_make_stays_while_somebody_may_be_building(
     assert await images.inspect(runner.engine, layer) is None
 
 
+@pytest.mark.slow
 async def test_what_a_killed_probe_left_goes_after_a_while(
     runner: RunnerUnderTest, pass_time: Callable[[float], None]
 ) -> None:
@@ -112,13 +104,12 @@ async def test_what_a_killed_probe_left_goes_after_a_while(
     assert await networks.inspect(runner.engine, network) is None
 
 
+@pytest.mark.slow
 async def test_images_of_bots_and_other_namespaces_are_not_touched(make_runner: MakeRunner) -> None:
     ours, theirs = await make_runner(), await make_runner()
     step = await step_of_a_build(theirs)
     await ours.start(deployment_mode="simple", code="import time; time.sleep(99)", requirements=["six"])
-    image = (await ours.task("check_status", user_id="alice", bot_id="bot")).data["container_id"]
-    found = await containers.inspect(ours.engine, image)
-    assert found is not None
+    found = await inspect(ours)
     await ours.runner.images.packages.settled()  # or somebody would be at work
     assert await ours.runner.runtime.sweep(nobody) == 0
     assert await images.inspect(ours.engine, found["Image"]) is not None

@@ -1,17 +1,17 @@
 """Why a bot ended is kept with its container, in whatever state it was ended, and read back in words."""
 
-import asyncio
 from typing import Any
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.bots import inspect
+from tests.core.bots import status as status_of
 
 from bot_runner_worker.engine import EngineError, containers
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.runtime.spec import BotRecord
 from bot_runner_worker.runtime.verdicts import NORMAL_WEIGHT, WARNED_WEIGHT, Ending, Verdict
-
-engine = pytest.mark.engine
+from bot_runner_worker.testing.waiting import until
 
 BOT = BotKey("alice", "bot")
 
@@ -52,13 +52,6 @@ async def record_of(runner: RunnerUnderTest) -> BotRecord:
     return found
 
 
-async def inspect(runner: RunnerUnderTest) -> dict[str, Any]:
-    answer: dict[str, Any] = await runner.engine.json(
-        "GET", f"containers/{(await record_of(runner)).id}/json"
-    )
-    return answer
-
-
 async def brought_to(runner: RunnerUnderTest, state: str) -> None:
     """A bot whose container is in one of the Engine's states."""
     code = {"restarting": "raise SystemExit(3)", "exited": "print('bye')"}.get(
@@ -67,17 +60,23 @@ async def brought_to(runner: RunnerUnderTest, state: str) -> None:
     await runner.start(code=code, deployment_mode="simple")
     if state == "paused":
         await runner.engine.json("POST", f"containers/{(await record_of(runner)).id}/pause")
-    for _ in range(600):
+
+    async def there() -> bool:
         found = await inspect(runner)
         # Between two runs for a second or more.
-        if found["State"]["Status"] == state and (state != "restarting" or found["RestartCount"] >= 5):
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(found["State"])
+        often = state != "restarting" or found["RestartCount"] >= 5
+        return bool(found["State"]["Status"] == state and often)
+
+    await until(there, 60, f"the bot is {state}")
 
 
-@engine
-@pytest.mark.parametrize("state", ["running", "restarting", "exited", "paused"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param("running", marks=pytest.mark.engine),
+        *(pytest.param(state, marks=pytest.mark.slow) for state in ("restarting", "exited", "paused")),
+    ],
+)
 async def test_a_bot_is_ended_in_whatever_state_it_is(make_runner: MakeRunner, state: str) -> None:
     runner = await make_runner(stop_grace_seconds=1)
     await brought_to(runner, state)
@@ -89,7 +88,7 @@ async def test_a_bot_is_ended_in_whatever_state_it_is(make_runner: MakeRunner, s
     assert (record.verdict, record.status) == (Verdict.LOG_FLOOD, "stopped")
 
 
-@engine
+@pytest.mark.slow
 async def test_a_bot_that_the_engine_cannot_change_in_this_moment_is_stopped_first(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +111,7 @@ async def test_a_bot_that_the_engine_cannot_change_in_this_moment_is_stopped_fir
     assert (record.verdict, record.status) == (Verdict.EXPIRED, "expired")
 
 
-@engine
+@pytest.mark.slow
 async def test_each_verdict_is_read_back_in_words(make_runner: MakeRunner) -> None:
     runner = await make_runner(stop_grace_seconds=0)
     # A bot that is killed in the middle of its next run has another exit code.
@@ -121,13 +120,13 @@ async def test_each_verdict_is_read_back_in_words(make_runner: MakeRunner) -> No
     failed = await record_of(runner)
     for verdict, (status, reason) in STATUSES.items():
         await runtime.end(failed, verdict)
-        report = (await runner.task("check_status", user_id="alice", bot_id="bot")).data
+        report = await status_of(runner)
         assert (report["status"], report["reason"]) == (status, reason)
         listed = (await runner.task("list_bots", user_id="alice")).data["bots"]
         assert [row["status"] for row in listed] == [status]
 
 
-@engine
+@pytest.mark.slow
 async def test_a_restart_takes_the_verdict_back(runner: RunnerUnderTest) -> None:
     await runner.start()
     for verdict in Verdict:
@@ -140,7 +139,7 @@ async def test_a_restart_takes_the_verdict_back(runner: RunnerUnderTest) -> None
         assert host["CpuShares"] == NORMAL_WEIGHT
 
 
-@engine
+@pytest.mark.slow
 async def test_ending_a_bot_that_is_gone_is_fine(runner: RunnerUnderTest) -> None:
     await runner.start()
     record = await record_of(runner)

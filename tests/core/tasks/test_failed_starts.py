@@ -1,73 +1,79 @@
 """A start that fails says why, and leaves nothing: no container, image, network or file."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import IDLE_BOT, MakeRunner, RunnerUnderTest, ignore_progress
+from tests.core.bots import answer, nothing_left, status
 from tests.core.images.test_retention import archive_of_a_bot
-from tests.core.tasks.slow_starts import SlowStart
+from tests.core.tasks.slow_starts import SlowStart, build_step, slow_step
 
 from bot_runner_worker.engine import builds as engine_builds
-from bot_runner_worker.engine import containers
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
-
-pytestmark = pytest.mark.engine
+from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
+from bot_runner_worker.testing.waiting import until
 
 SIMPLE = {"deployment_mode": "simple", "code": IDLE_BOT}
+
+
+async def check_refusal(
+    runner: RunnerUnderTest | MemoryRunner, params: dict[str, Any], code: str
+) -> dict[str, Any]:
+    """What a refused start must say, and that it leaves nothing; returns its error."""
+    outcome = await runner.start(**params)
+    assert outcome.ending == "rejected"
+    error: dict[str, Any] = outcome.data["error"]
+    assert error["code"] == code
+    assert all(error[each] for each in ("message", "hint", "stage"))
+    assert await runner.leftovers() == []
+    return error
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({**SIMPLE, "colour": "red"}, "UNKNOWN_FIELD"),
+        ({**SIMPLE, "requirements": ["./local"]}, "INVALID_REQUIREMENT"),
+        ({**SIMPLE, "resource_limits": {"memory_mb": 257}}, "LIMIT_TOO_HIGH"),
+        ({**SIMPLE, "env_vars": {"A": "\0"}}, "INVALID_ENVIRONMENT"),
+    ],
+)
+async def test_one_refusal_of_each_kind_leaves_nothing(
+    runner: RunnerUnderTest, params: dict[str, Any], code: str
+) -> None:
+    await check_refusal(runner, params, code)
+
+
+@pytest.fixture
+async def in_memory() -> AsyncIterator[MemoryRunner]:
+    async with memory_runner() as runner:
+        yield runner
 
 
 @pytest.mark.parametrize(
     ("params", "code"),
     [
         ({"deployment_mode": "simple"}, "MISSING_SOURCE"),
-        ({"deployment_mode": "magic"}, "INVALID_DEPLOYMENT_MODE"),
-        ({**SIMPLE, "files": {"bot.py": "x"}}, "CONFLICTING_SOURCES"),
-        ({**SIMPLE, "bot_id": ""}, "INVALID_BOT_ID"),
-        ({**SIMPLE, "user_id": "a\n"}, "INVALID_USER_ID"),
-        ({**SIMPLE, "colour": "red"}, "UNKNOWN_FIELD"),
-        ({**SIMPLE, "entrypoint": "../x.py"}, "INVALID_ENTRYPOINT"),
-        ({**SIMPLE, "entrypoint": "/bin/sh"}, "INVALID_ENTRYPOINT"),
-        ({**SIMPLE, "entrypoint": 'a".py\nRUN x'}, "INVALID_ENTRYPOINT"),
-        ({**SIMPLE, "entrypoint": "-c.py"}, "INVALID_ENTRYPOINT"),
         ({"deployment_mode": "simple", "files": {"main.py": "x"}}, "INVALID_ENTRYPOINT"),
-        ({"deployment_mode": "simple", "files": {"../bot.py": "x"}}, "INVALID_PATH"),
-        ({"deployment_mode": "simple", "files": {"bot.py": "\ud800"}}, "INVALID_FIELD"),
-        ({**SIMPLE, "requirements": ["-r other.txt"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["--index-url https://evil.example/simple"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["-e ."]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["file:///etc/passwd"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["x @ https://evil.example/x.whl"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["git+https://evil.example/x"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["${SECRET}"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["a\\\nb"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "requirements": ["./local"]}, "INVALID_REQUIREMENT"),
-        ({**SIMPLE, "env_vars": {"A": "\0"}}, "INVALID_ENVIRONMENT"),
-        ({**SIMPLE, "resource_limits": {"memory_mb": 257}}, "LIMIT_TOO_HIGH"),
+        ({**SIMPLE, "entrypoint": 'a".py\nRUN x'}, "INVALID_ENTRYPOINT"),
         ({**SIMPLE, "resource_limits": {"cpu_cores": 0.6}}, "LIMIT_TOO_HIGH"),
         ({**SIMPLE, "resource_limits": {"pids": 129}}, "LIMIT_TOO_HIGH"),
-        ({**SIMPLE, "resource_limits": {"memory_mb": -1}}, "INVALID_LIMIT"),
-        ({**SIMPLE, "requirements": ["no-such-distribution-zz9"]}, "BUILD_FAILED"),
     ],
 )
-async def test_bad_input_is_rejected_and_leaves_nothing(
-    runner: RunnerUnderTest, params: dict[str, Any], code: str
-) -> None:
-    outcome = await runner.task("start_bot", **{"user_id": "alice", "bot_id": "bot", **params})
-    assert outcome.ending == "rejected"
-    error = outcome.data["error"]
-    assert error["code"] == code
-    assert error["message"]
-    assert error["hint"]
-    assert error["stage"]
-    assert await runner.leftovers() == []
+async def test_what_else_is_refused(in_memory: MemoryRunner, params: dict[str, Any], code: str) -> None:
+    """Besides the corpus."""
+    await check_refusal(in_memory, params, code)
 
 
-async def test_a_failed_build_shows_the_end_of_its_log(runner: RunnerUnderTest) -> None:
-    outcome = await runner.start(**SIMPLE, requirements=["no-such-distribution-zz9"])
-    error = outcome.data["error"]
+@pytest.mark.engine
+async def test_a_failed_build_shows_the_end_of_its_log_and_leaves_nothing(runner: RunnerUnderTest) -> None:
+    params = {**SIMPLE, "requirements": ["no-such-distribution-zz9"]}
+    error = await check_refusal(runner, params, "BUILD_FAILED")
     assert error["stage"] == "resolve"
     assert any("no-such-distribution-zz9" in line for line in error["details"]["log"])
     assert "requirements" in error["hint"]
@@ -75,14 +81,14 @@ async def test_a_failed_build_shows_the_end_of_its_log(runner: RunnerUnderTest) 
 
 async def test_an_engine_that_is_down_is_our_fault(tmp_path: Path) -> None:
     settings = Settings.load(worker_token="x", docker_host=f"unix://{tmp_path}/none.sock")
+    params = {"user_id": "u", "bot_id": "b", **SIMPLE}
     async with Runner(settings) as runner:
-        outcome = await runner.run_task(
-            "start_bot", {"user_id": "u", "bot_id": "b", **SIMPLE}, ignore_progress
-        )
+        outcome = await runner.run_task("start_bot", params, ignore_progress)
     assert outcome.ending == "failure"
     assert outcome.data["error"]["code"] == "ENGINE_UNAVAILABLE"
 
 
+@pytest.mark.engine
 async def test_a_missing_base_image_is_our_fault(make_runner: MakeRunner) -> None:
     runner = await make_runner(base_image="127.0.0.1:1/no/such:image")
     outcome = await runner.start()
@@ -92,86 +98,77 @@ async def test_a_missing_base_image_is_our_fault(make_runner: MakeRunner) -> Non
 
 
 @pytest.mark.parametrize("step", ["create", "put_files", "start", "rename"])
-@pytest.mark.parametrize("moment", ["before", "during"])
+@pytest.mark.parametrize(
+    "begun",
+    [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.engine)],
+    ids=["before", "during"],
+)
 async def test_a_start_that_is_cancelled_leaves_nothing_half_made(
-    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
+    runner: RunnerUnderTest, step: str, begun: bool
 ) -> None:
     """Cancelled right before or while the Engine works on a step; it then has done it or not."""
-    real = getattr(containers, step)
-    reached = asyncio.Event()
-
-    async def slow(*args: Any) -> Any:
-        if moment == "before":
-            reached.set()
-            await asyncio.sleep(0.2)
-            return await real(*args)
-        work = asyncio.create_task(real(*args))
-        await asyncio.sleep(0.01)
-        reached.set()
-        return await asyncio.shield(work)
-
-    monkeypatch.setattr(containers, step, slow)
-    task = asyncio.create_task(runner.start())
-    await reached.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await asyncio.sleep(1.0)
-    monkeypatch.undo()
-    assert await runner.leftovers() == []
-    assert (await runner.start()).data["status"] == "started"
+    async with slow_step(step, begun=begun) as reached:
+        task = asyncio.create_task(runner.start())
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await nothing_left(runner)
+    assert answer(await runner.start()) == "started"
 
 
-@pytest.mark.parametrize("step", ["create", "put_files", "stop", "rename", "start"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(pytest.param(step, marks=pytest.mark.slow) for step in ("create", "put_files", "stop", "rename")),
+        pytest.param("start", marks=pytest.mark.engine),
+    ],
+)
 async def test_a_replacement_that_is_cancelled_leaves_the_old_bot_running(
-    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch, step: str
+    runner: RunnerUnderTest, step: str
 ) -> None:
     first = await runner.start()
-    real = getattr(containers, step)
-    reached = asyncio.Event()
+    async with slow_step(step) as reached:
+        task = asyncio.create_task(runner.start(env_vars={"A": "2"}, replace=True))
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
-    async def slow(*args: Any) -> Any:
-        reached.set()
-        await asyncio.sleep(0.1)
-        return await real(*args)
+    async def the_old_one_alone() -> bool:
+        found = await status(runner)
+        running = (found["status"], found["container_id"]) == ("running", first.data["container_id"])
+        return running and len(await runner.containers()) == 1
 
-    monkeypatch.setattr(containers, step, slow)
-    task = asyncio.create_task(runner.start(env_vars={"A": "2"}, replace=True))
-    await reached.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await asyncio.sleep(1.0)
-    status = (await runner.task("check_status", user_id="alice", bot_id="bot")).data
-    assert (status["status"], status["container_id"]) == ("running", first.data["container_id"])
-    assert len(await runner.containers()) == 1
+    await until(the_old_one_alone, 30)
 
 
+@pytest.mark.slow
 async def test_a_bot_that_crashes_at_once_is_started_all_the_same(runner: RunnerUnderTest) -> None:
     code = "import os; os._exit(1)"
     outcomes = [
-        await runner.start(bot_id="bad", deployment_mode="simple", code=f"{code} # {n}", replace=True)
-        for n in range(5)
+        await runner.start(deployment_mode="simple", code=f"{code} # {n}", replace=True) for n in range(5)
     ]
-    assert [outcome.data.get("status") for outcome in outcomes] == ["started"] * 5
+    assert [answer(each) for each in outcomes] == ["started"] * 5
     assert len(await runner.containers()) == 1
 
 
+@pytest.mark.engine
 async def test_a_build_that_is_cancelled_leaves_nothing(runner: RunnerUnderTest) -> None:
+    """It is no answer to a stop, either: whoever cancels the task must see it cancelled."""
     task = (await SlowStart.building(runner)).task
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    for _ in range(20):
-        rows = await runner.engine.json("GET", "containers/json")
-        if not any("sleep 300" in row["Command"] for row in rows):
-            break
-        await asyncio.sleep(0.1)
-    else:
-        raise AssertionError("the build went on for two seconds after it was cancelled")
-    assert await runner.leftovers() == []
+
+    async def ended() -> bool:
+        return not await build_step(runner)
+
+    await until(ended, 30, "the build ends on the Engine")
+    await nothing_left(runner)
 
 
+@pytest.mark.slow
 async def test_two_identical_builds_at_once_are_done_once(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +184,7 @@ async def test_two_identical_builds_at_once_are_done_once(
     project = {"deployment_mode": "custom", "archive": archive_of_a_bot()}
     bots = ("one", "two", "three")
     outcomes = await asyncio.gather(*(runner.start(bot_id=bot, **project) for bot in bots))
-    assert {outcome.data["status"] for outcome in outcomes} == {"started"}
+    assert [answer(each) for each in outcomes] == ["started"] * 3
     assert len({outcome.data["image"] for outcome in outcomes}) == 1
     assert len(builds) == 1
     await runner.task("stop_bot", user_id="alice", bot_id="one")

@@ -2,33 +2,18 @@
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 import pytest
-from tests.conftest import IDLE_BOT, RunnerUnderTest
-from tests.core.coordination.conftest import until
-from tests.core.tasks.slow_starts import SlowStart, build_step, slow_build
+from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.bots import BOT, answer, status
+from tests.core.tasks.slow_starts import SlowStart, build_step, slow_build, slow_step
 
-from bot_runner_worker.engine import containers
 from bot_runner_worker.identity import BotKey
 from bot_runner_worker.runtime.docker_engine import DockerRuntime
-
-pytestmark = pytest.mark.engine
-
-BOT = {"user_id": "alice", "bot_id": "bot"}
-SIMPLE = {"deployment_mode": "simple", "code": IDLE_BOT}
+from bot_runner_worker.testing.waiting import until
 
 
-async def status(runner: RunnerUnderTest, **bot: Any) -> dict[str, Any]:
-    """What ``check_status`` says."""
-    return (await runner.task("check_status", **{**BOT, **bot})).data
-
-
-def answer(outcome: Any) -> str:
-    """A start's or stop's answer in one word."""
-    return str(outcome.data.get("status") or outcome.data["error"]["code"])
-
-
+@pytest.mark.engine
 async def test_a_stop_ends_a_build(runner: RunnerUnderTest) -> None:
     start = await SlowStart.building(runner)
     stopped = await runner.task("stop_bot", **BOT)
@@ -43,6 +28,7 @@ async def test_a_stop_ends_a_build(runner: RunnerUnderTest) -> None:
     assert (await runner.start()).data["status"] == "started"
 
 
+@pytest.mark.slow
 async def test_two_stops_at_once_end_one_build(runner: RunnerUnderTest) -> None:
     start = await SlowStart.building(runner)
     stops = await asyncio.gather(*(runner.task("stop_bot", **BOT) for _ in range(2)))
@@ -51,21 +37,20 @@ async def test_two_stops_at_once_end_one_build(runner: RunnerUnderTest) -> None:
     assert await runner.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_a_stop_ends_the_starts_that_wait_as_well(runner: RunnerUnderTest) -> None:
     start = await SlowStart.building(runner)
     waiting = [asyncio.create_task(runner.start()) for _ in range(3)]
     restart = asyncio.create_task(runner.task("restart_bot", **BOT))
-
-    async def all_wait() -> bool:
-        return len(runner.runner.admission._starts[BotKey("alice", "bot")]) == 5
-
-    await until(all_wait)
+    starts = runner.runner.admission._starts
+    await until(lambda: len(starts[BotKey("alice", "bot")]) == 5, 30, "all of them wait")
     assert answer(await runner.task("stop_bot", **BOT)) == "stopped"
     assert [answer(each) for each in await asyncio.gather(*waiting, restart)] == ["START_CANCELLED"] * 4
     assert (await start.error())["code"] == "START_CANCELLED"
     assert await runner.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_stop_start_stop(runner: RunnerUnderTest) -> None:
     start = await SlowStart.building(runner)
     first_stop = asyncio.create_task(runner.task("stop_bot", **BOT))
@@ -79,6 +64,7 @@ async def test_stop_start_stop(runner: RunnerUnderTest) -> None:
     assert await runner.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_a_start_after_a_stop_runs(runner: RunnerUnderTest) -> None:
     start = await SlowStart.building(runner)
     stop = asyncio.create_task(runner.task("stop_bot", **BOT))
@@ -89,6 +75,7 @@ async def test_a_start_after_a_stop_runs(runner: RunnerUnderTest) -> None:
     assert (await status(runner))["status"] == "running"
 
 
+@pytest.mark.slow
 async def test_a_stop_while_replacing_stops_the_old_bot_too(runner: RunnerUnderTest) -> None:
     old = await runner.start()
     start = await SlowStart.building(runner, replace=True)
@@ -103,22 +90,14 @@ async def test_a_stop_while_replacing_stops_the_old_bot_too(runner: RunnerUnderT
     assert not await build_step(runner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["create", "put_files", "rename", "start", "remove"])
 async def test_a_stop_in_the_middle_of_a_replacement_leaves_nothing_running(
-    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch, step: str
+    runner: RunnerUnderTest, step: str
 ) -> None:
     """Whatever the Engine is doing at that moment; the bot ends stopped, and there is one container of it."""
     await runner.start()
-    real = getattr(containers, step)
-    reached = asyncio.Event()
-
-    async def slow(*args: Any) -> Any:
-        reached.set()
-        await asyncio.sleep(0.3)
-        return await real(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(containers, step, slow)
+    async with slow_step(step) as reached:
         start = asyncio.create_task(runner.start(env_vars={"A": "2"}, replace=True))
         await reached.wait()
         assert answer(await runner.task("stop_bot", **BOT)) == "stopped"
@@ -128,36 +107,19 @@ async def test_a_stop_in_the_middle_of_a_replacement_leaves_nothing_running(
     assert await runner.claims() == []
 
 
-async def test_a_stop_at_the_very_end_of_a_start(
-    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+async def test_a_stop_at_the_very_end_of_a_start(runner: RunnerUnderTest) -> None:
     """The container runs already, but the start has not answered: it is taken back all the same."""
-    real = DockerRuntime._inspected
-    reached = asyncio.Event()
-
-    async def slow(runtime: DockerRuntime, container_id: str) -> Any:
-        reached.set()
-        await asyncio.sleep(0.5)
-        return await real(runtime, container_id)
-
-    monkeypatch.setattr(DockerRuntime, "_inspected", slow)
-    start = asyncio.create_task(runner.start())
-    await reached.wait()
-    assert len(await runner.containers()) == 1
-    assert answer(await runner.task("stop_bot", **BOT)) == "stopped"
-    assert answer(await start) == "START_CANCELLED"
+    async with slow_step("_inspected", DockerRuntime, seconds=2) as reached:
+        start = asyncio.create_task(runner.start())
+        await reached.wait()
+        stop = asyncio.create_task(runner.task("stop_bot", **BOT))
+        assert answer(await start) == "START_CANCELLED"
+        assert answer(await stop) == "stopped"
     assert await runner.leftovers() == []
 
 
-async def test_a_start_that_the_orchestrator_cancels_is_cancelled(runner: RunnerUnderTest) -> None:
-    """It is no answer to a stop: whoever cancels the task must see it cancelled."""
-    start = await SlowStart.building(runner)
-    start.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await start.task
-    assert await runner.leftovers() == []
-
-
+@pytest.mark.slow
 async def test_a_start_that_is_stopped_and_cancelled_at_once_is_cancelled(runner: RunnerUnderTest) -> None:
     start = await SlowStart.building(runner)
     stop = asyncio.create_task(runner.task("stop_bot", **BOT))
@@ -169,34 +131,29 @@ async def test_a_start_that_is_stopped_and_cancelled_at_once_is_cancelled(runner
     assert await runner.leftovers() == []
 
 
-async def test_a_restart_waits_for_the_start(
-    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = containers.start
-    reached = asyncio.Event()
-
-    async def slow(*args: Any) -> None:
-        reached.set()
-        await asyncio.sleep(0.3)
-        await real(*args)
-
-    monkeypatch.setattr(containers, "start", slow)
-    start = asyncio.create_task(runner.start())
-    await reached.wait()
-    restarted = await runner.task("restart_bot", **BOT)
+@pytest.mark.slow
+async def test_a_restart_waits_for_the_start(runner: RunnerUnderTest) -> None:
+    async with slow_step("start") as reached:
+        start = asyncio.create_task(runner.start())
+        await reached.wait()
+        restarted = await runner.task("restart_bot", **BOT)
     assert restarted.data["container_id"] == (await start).data["container_id"]
     assert (await status(runner))["status"] == "running"
     assert len(await runner.containers()) == 1
 
 
-@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize(
+    "replace",
+    [pytest.param(False, marks=pytest.mark.engine), pytest.param(True, marks=pytest.mark.slow)],
+)
 async def test_the_same_start_delivered_together_is_one_start(runner: RunnerUnderTest, replace: bool) -> None:
-    started = await asyncio.gather(*(runner.start(**SIMPLE, replace=replace) for _ in range(6)))
+    started = await asyncio.gather(*(runner.start(replace=replace) for _ in range(6)))
     assert Counter(map(answer, started)) == {"started": 1, "already_running": 5}
     assert len({each.data["container_id"] for each in started}) == 1
     assert len(await runner.containers()) == 1
 
 
+@pytest.mark.slow
 async def test_two_replacements_at_once_leave_one_of_them(runner: RunnerUnderTest) -> None:
     await runner.start()
     replaced = await asyncio.gather(
@@ -207,6 +164,7 @@ async def test_two_replacements_at_once_leave_one_of_them(runner: RunnerUnderTes
     assert len(await runner.containers()) == 1
 
 
+@pytest.mark.slow
 async def test_a_start_under_way_is_listed_as_starting(runner: RunnerUnderTest) -> None:
     await runner.start(bot_id="another")
     start = await SlowStart.building(runner)
@@ -230,6 +188,7 @@ async def test_a_start_under_way_is_listed_as_starting(runner: RunnerUnderTest) 
     assert [row["bot_id"] for row in listed["bots"]] == ["another"]
 
 
+@pytest.mark.slow
 async def test_a_stopped_bot_that_is_started_again_is_listed_once(runner: RunnerUnderTest) -> None:
     await runner.start()
     await runner.task("stop_bot", **BOT)
@@ -242,7 +201,8 @@ async def test_a_stopped_bot_that_is_started_again_is_listed_once(runner: Runner
     assert (await status(runner))["status"] == "stopped"
 
 
-async def test_a_start_under_way_holds_its_place(make_runner: Any) -> None:
+@pytest.mark.slow
+async def test_a_start_under_way_holds_its_place(make_runner: MakeRunner) -> None:
     runner = await make_runner(max_bots_per_user=1)
     start = await SlowStart.building(runner)
     refused = await runner.start(bot_id="other")
@@ -253,13 +213,15 @@ async def test_a_start_under_way_holds_its_place(make_runner: Any) -> None:
     assert (await runner.start(bot_id="other")).data["status"] == "started"
 
 
-async def test_restarting_what_is_not_there_is_told_even_without_a_place(make_runner: Any) -> None:
+@pytest.mark.slow
+async def test_restarting_what_is_not_there_is_told_even_without_a_place(make_runner: MakeRunner) -> None:
     runner = await make_runner(max_bots_per_user=1)
     await runner.start()
     refused = await runner.task("restart_bot", user_id="alice", bot_id="nothing")
     assert refused.data["error"]["code"] == "BOT_NOT_FOUND"
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_of_any_task(runner: RunnerUnderTest) -> None:
     """Each task gives back what it has claimed, whatever its end."""
     await runner.start()

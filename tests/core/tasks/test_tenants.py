@@ -5,20 +5,19 @@ from collections import Counter
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.bots import BOT, answer, status
 
-pytestmark = pytest.mark.engine
 
-
-async def test_50_starts_at_once_with_a_limit_of_3(make_runner: MakeRunner) -> None:
-    runner = await make_runner(max_bots_per_user=3)
+@pytest.mark.engine
+async def test_50_starts_at_once_with_a_limit_of_3(runner: RunnerUnderTest) -> None:
     outcomes = await asyncio.gather(*(runner.start(bot_id=f"bot-{number}") for number in range(50)))
-    counts = Counter(outcome.data.get("status") or outcome.data["error"]["code"] for outcome in outcomes)
-    assert counts == {"started": 3, "QUOTA_EXCEEDED": 47}
+    assert Counter(map(answer, outcomes)) == {"started": 3, "QUOTA_EXCEEDED": 47}
     listed = (await runner.task("list_bots", user_id="alice")).data
     assert [each["status"] for each in listed["bots"]] == ["running"] * 3
     assert len(await runner.containers()) == 3
 
 
+@pytest.mark.slow
 async def test_a_place_is_free_again_after_a_stop_and_after_a_failure(make_runner: MakeRunner) -> None:
     runner = await make_runner(max_bots_per_user=1)
     await runner.start(bot_id="one")
@@ -38,6 +37,7 @@ async def test_a_place_is_free_again_after_a_stop_and_after_a_failure(make_runne
     assert refused.data["error"]["code"] == "QUOTA_EXCEEDED"
 
 
+@pytest.mark.engine
 async def test_users_with_similar_ids_do_not_reach_each_others_bots(runner: RunnerUnderTest) -> None:
     users = ("a.b", "ab", "A.B", "a b")
     started = [
@@ -51,17 +51,16 @@ async def test_users_with_similar_ids_do_not_reach_each_others_bots(runner: Runn
         listed = (await runner.task("list_bots", user_id=user)).data
         assert [row["container_id"] for row in listed["bots"]] == [each.data["container_id"]]
     await runner.task("stop_bot", user_id="ab", bot_id="bot")
-    statuses = [
-        (await runner.task("check_status", user_id=user, bot_id="bot")).data["status"] for user in users
-    ]
-    assert statuses == ["running", "stopped", "running", "running"]
+    statuses = [await status(runner, user_id=user) for user in users]
+    assert [each["status"] for each in statuses] == ["running", "stopped", "running", "running"]
 
 
+@pytest.mark.engine
 async def test_two_namespaces_do_not_see_each_other(make_runner: MakeRunner) -> None:
     one, other = await make_runner(), await make_runner()
     first, second = await one.start(), await other.start()
     assert first.data["container_name"] != second.data["container_name"]
-    await other.task("stop_bot", user_id="alice", bot_id="bot")
-    assert (await one.task("check_status", user_id="alice", bot_id="bot")).data["status"] == "running"
+    await other.task("stop_bot", **BOT)
+    assert (await status(one))["status"] == "running"
     assert await other.runner.runtime.remove_all() == 1
-    assert (await one.task("check_status", user_id="alice", bot_id="bot")).data["status"] == "running"
+    assert (await status(one))["status"] == "running"

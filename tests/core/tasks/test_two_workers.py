@@ -13,18 +13,16 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.conftest import ENGINE, IDLE_BOT, MakeRunner, RunnerUnderTest, claim_volumes, ignore_progress
-from tests.core.coordination.conftest import until
+from tests.conftest import ENGINE, IDLE_BOT, MakeRunner, RunnerUnderTest, ignore_progress
+from tests.core.bots import BOT, answer, nothing_left, status
 from tests.core.tasks.slow_starts import SlowStart, build_step, slow_build
 
 from bot_runner_worker.coordination import liveness
 from bot_runner_worker.engine import volumes
 from bot_runner_worker.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE, BotKey
 from bot_runner_worker.runner import Runner
+from bot_runner_worker.testing.waiting import SCALE, until
 
-pytestmark = pytest.mark.engine
-
-BOT = {"user_id": "alice", "bot_id": "bot"}
 KEY = BotKey("alice", "bot")
 SIMPLE = {"deployment_mode": "simple", "code": IDLE_BOT}
 
@@ -32,20 +30,16 @@ Two = tuple[RunnerUnderTest, RunnerUnderTest]
 
 
 @pytest.fixture
+async def runner(make_runner: MakeRunner) -> RunnerUnderTest:
+    """One of its own: whatever other workers leave in its namespace is looked at."""
+    return await make_runner()
+
+
+@pytest.fixture
 async def two(make_runner: MakeRunner) -> Two:
     """Two workers in one namespace."""
     first = await make_runner()
     return first, await make_runner(runner_namespace=first.settings.runner_namespace)
-
-
-def answer(outcome: Any) -> str:
-    """An answer in one word."""
-    return str(outcome.data.get("status") or outcome.data["error"]["code"])
-
-
-async def status(runner: RunnerUnderTest) -> dict[str, Any]:
-    """What ``check_status`` says about the bot."""
-    return (await runner.task("check_status", **BOT)).data
 
 
 class Process:
@@ -103,6 +97,7 @@ class Process:
         await self._process.wait()
 
 
+@pytest.mark.engine
 async def test_20_starts_on_each_of_two_workers_with_a_limit_of_3(make_runner: MakeRunner) -> None:
     one = await make_runner(max_bots_per_user=3)
     other = await make_runner(max_bots_per_user=3, runner_namespace=one.settings.runner_namespace)
@@ -114,6 +109,7 @@ async def test_20_starts_on_each_of_two_workers_with_a_limit_of_3(make_runner: M
     assert await one.claims() == await other.claims() == []
 
 
+@pytest.mark.slow
 async def test_starts_under_way_in_other_processes_hold_their_places(make_runner: MakeRunner) -> None:
     """Whoever comes fourth is refused while the three are still being built; a stop frees their places."""
     runner = await make_runner(max_bots_per_user=3)
@@ -122,7 +118,7 @@ async def test_starts_under_way_in_other_processes_hold_their_places(make_runner
     try:
         answering = {asyncio.create_task(each.answer()) for each in processes}
         refused: set[asyncio.Task[str]] = set()
-        async with asyncio.timeout(180):
+        async with asyncio.timeout(180 * SCALE):
             while len(refused) < 3:
                 done, answering = await asyncio.wait(answering, return_when=asyncio.FIRST_COMPLETED)
                 refused |= done
@@ -133,10 +129,11 @@ async def test_starts_under_way_in_other_processes_hold_their_places(make_runner
     finally:
         for each in processes:
             await each.kill()
-    await until(lambda: only_mine(runner))
+    await until(lambda: only_mine(runner), 60)
     assert await runner.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_the_same_start_on_both_workers_is_one_start(two: Two) -> None:
     outcomes = await asyncio.gather(*(each.start() for each in two * 3))
     assert Counter(map(answer, outcomes)) == {"started": 1, "already_running": 5}
@@ -144,12 +141,14 @@ async def test_the_same_start_on_both_workers_is_one_start(two: Two) -> None:
     assert len(await two[0].containers()) == 1
 
 
+@pytest.mark.slow
 async def test_other_content_on_the_other_worker_is_refused(two: Two) -> None:
     outcomes = await asyncio.gather(*(each.start(env_vars={"A": str(n)}) for n, each in enumerate(two)))
     assert sorted(map(answer, outcomes)) == ["BOT_ALREADY_RUNNING", "started"]
     assert len(await two[0].containers()) == 1
 
 
+@pytest.mark.slow
 async def test_replacements_on_both_workers_leave_one_of_them(two: Two) -> None:
     await two[0].start()
     outcomes = await asyncio.gather(
@@ -160,6 +159,7 @@ async def test_replacements_on_both_workers_leave_one_of_them(two: Two) -> None:
     assert len(await two[0].containers()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replace", [False, True])
 async def test_a_stop_on_one_worker_ends_a_build_on_the_other(two: Two, replace: bool) -> None:
     one, other = two
@@ -179,6 +179,7 @@ async def test_a_stop_on_one_worker_ends_a_build_on_the_other(two: Two, replace:
     assert answer(await one.start()) == "started"
 
 
+@pytest.mark.slow
 async def test_stops_on_both_workers_end_the_starts_on_both(two: Two) -> None:
     one, other = two
     start = await SlowStart.building(one)
@@ -192,6 +193,7 @@ async def test_stops_on_both_workers_end_the_starts_on_both(two: Two) -> None:
     assert await one.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_a_stop_reaches_a_start_although_its_own_worker_waits_with_another_task(two: Two) -> None:
     one, other = two
     start = await SlowStart.building(one)
@@ -202,12 +204,12 @@ async def test_a_stop_reaches_a_start_although_its_own_worker_waits_with_another
 
     waiting = asyncio.create_task(look_after())
     await until(lambda: waits(other))
-    async with asyncio.timeout(30):
-        assert answer(await other.task("stop_bot", **BOT)) == "stopped"
-        await waiting
+    assert answer(await other.task("stop_bot", **BOT)) == "stopped"
+    await waiting
     assert (await start.error())["code"] == "START_CANCELLED"
 
 
+@pytest.mark.slow
 async def test_a_start_on_one_worker_is_seen_on_the_other(two: Two) -> None:
     one, other = two
     start = await SlowStart.building(one)
@@ -223,26 +225,27 @@ async def test_a_start_on_one_worker_is_seen_on_the_other(two: Two) -> None:
     assert await other.runner.admission.busy() == set()
 
 
+@pytest.mark.slow
 async def test_a_stop_in_another_process_ends_a_build(runner: RunnerUnderTest) -> None:
     start = await SlowStart.building(runner)
     stop = await Process.run(runner, "stop_bot", BOT)
     assert await stop.answer() == "stopped"
     assert (await start.error())["code"] == "START_CANCELLED"
-    await until(lambda: no_claims(runner))
-    assert await runner.leftovers() == []
+    await nothing_left(runner)
 
 
+@pytest.mark.slow
 async def test_what_a_killed_process_had_claimed_is_free_after_a_while(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "PRESENCE_SECONDS", 6.0)
     process = await Process.run(runner, "start_bot", slow_build())
-    await until(lambda: build_step(runner))
+    await until(lambda: build_step(runner), 120)
     await process.kill()
     assert (await status(runner))["status"] == "starting"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120 * SCALE):
         assert answer(await runner.start()) == "started"
-    await until(lambda: only_mine(runner))
+    await until(lambda: only_mine(runner), 60)
 
 
 AS_WORKER = """
@@ -261,18 +264,23 @@ asyncio.run(main())
 """
 
 
-async def test_a_worker_that_is_started_again_has_its_claims_back_at_once(make_runner: MakeRunner) -> None:
-    """With the presence's real time of half a minute."""
+@pytest.mark.slow
+async def test_a_worker_that_is_started_again_has_its_claims_back_at_once(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under another id it would wait for ten minutes."""
+    monkeypatch.setattr(liveness, "PRESENCE_SECONDS", 600.0)
     looking_on = await make_runner(worker_id="bot-runner-1")
     process = await Process.run(looking_on, "start_bot", slow_build(), AS_WORKER)
-    await until(lambda: build_step(looking_on))
+    await until(lambda: build_step(looking_on), 120)
     await process.kill()
     again = await make_runner(runner_namespace=looking_on.settings.runner_namespace, worker_id="bot-runner-1")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120 * SCALE):
         assert answer(await again.start()) == "started"
-    await until(lambda: only_mine(again))
+    await until(lambda: only_mine(again), 60)
 
 
+@pytest.mark.slow
 async def test_a_command_beside_a_worker_does_not_take_over_its_claims(make_runner: MakeRunner) -> None:
     """It reads the same .env file, with the same WORKER_ID in it."""
     runner = await make_runner(worker_id="bot-runner-1")
@@ -281,12 +289,13 @@ async def test_a_command_beside_a_worker_does_not_take_over_its_claims(make_runn
     assert await other.answer() == "started"
     assert (await status(runner))["status"] == "starting"
     waiting = await Process.run(runner, "start_bot", {**BOT, **SIMPLE})
-    await until(lambda: another_worker(runner))
+    await until(lambda: another_worker(runner), 60)
     assert answer(await runner.task("stop_bot", **BOT)) == "stopped"
     assert (await start.error())["code"] == "START_CANCELLED"
     assert await waiting.answer() in ("START_CANCELLED", "started")
 
 
+@pytest.mark.slow
 async def test_two_workers_make_one_shared_network(make_runner: MakeRunner) -> None:
     first = await make_runner(network_mode="shared")
     namespace = first.settings.runner_namespace
@@ -302,24 +311,21 @@ async def test_two_workers_make_one_shared_network(make_runner: MakeRunner) -> N
     assert names.count(first.settings.docker_network) == 1
 
 
+@pytest.mark.slow
 async def test_a_runner_leaves_no_volume(runner: RunnerUnderTest) -> None:
     """Not even that which says that it was there."""
     async with Runner(runner.settings) as other:
         await other.run_task("start_bot", {**BOT, **SIMPLE}, ignore_progress)
         assert await other.coordination.leadership.held()
         start = asyncio.create_task(other.run_task("start_bot", slow_build(bot_id="slow"), ignore_progress))
-        await until(lambda: build_step(runner))
+        await until(lambda: build_step(runner), 120)
         start.cancel()
         await asyncio.wait([start])
     found = await volumes.list_by_labels(runner.engine, {NAMESPACE: runner.settings.runner_namespace})
     assert found == {}
 
 
-async def no_claims(runner: RunnerUnderTest) -> bool:
-    return await claim_volumes(runner.engine, runner.settings.runner_namespace) == []
-
-
-async def waits(runner: RunnerUnderTest) -> bool:
+def waits(runner: RunnerUnderTest) -> bool:
     """Whether some task of this worker waits for the bot."""
     return runner.runner.admission._lock_of(KEY).locked()
 

@@ -2,13 +2,12 @@
 
 import pytest
 from tests.conftest import MakeRunner
-from tests.core.watching.watched import until, watched
+from tests.core.bots import answer, logs_with, status
+from tests.core.watching.watched import nobody, watched
 
 from bot_runner_worker.engine import containers
 from bot_runner_worker.images.disk import EngineDisk, Room
 from bot_runner_worker.watching import disk_use
-
-pytestmark = pytest.mark.engine
 
 MIB = 1024 * 1024
 
@@ -60,40 +59,34 @@ while True:
 """
 
 
-async def test_a_bot_that_fills_the_disk_is_stopped_beside_quiet_ones(make_runner: MakeRunner) -> None:
-    runner = await make_runner(container_disk_limit=50 * MIB, max_bots_per_user=4)
-    for quiet in ("one", "two"):
-        await runner.start(bot_id=quiet, code=ANSWERING)
+@pytest.mark.engine
+async def test_a_bot_that_fills_the_disk_is_stopped_beside_quiet_ones(
+    make_runner: MakeRunner, often: None
+) -> None:
+    runner = await make_runner(container_disk_limit=50 * MIB)
+    await runner.start(bot_id="quiet", code=ANSWERING)
     await runner.start(bot_id="memory", code=IN_MEMORY)
     async with watched(runner) as found:
         await runner.start(bot_id="filler", code=FILLER)
-
-        async def stopped() -> bool:
-            return await found.status("filler") == "stopped"
-
-        await until(stopped)
-
-        async def told() -> bool:
-            return bool(found.ends())
-
-        await until(told)
-        report = await found.report("filler")
-        assert found.ends() == [("filler", "bot_stopped", "disk_limit")]
-        event = found.events[-1]
-        assert event.details["disk_bytes"] > event.details["limit_bytes"] == 50 * MIB
-        assert "wrote more" in str(report["reason"])
-        assert "CONTAINER_DISK_LIMIT" in str(report["hint"])
-        for quiet in ("one", "two", "memory"):
-            quiet_report = await found.report(quiet)
-            assert (quiet_report["status"], quiet_report["restart_count"]) == ("running", 0)
+        assert await found.end() == ("filler", "bot_stopped", "disk_limit")
+        details = found.events[-1].details
+        assert details["disk_bytes"] > details["limit_bytes"] == 50 * MIB
+        report = await status(runner, bot_id="filler")
+        assert report["status"] == "stopped"
+        assert "wrote more" in report["reason"]
+        assert "CONTAINER_DISK_LIMIT" in report["hint"]
+        for other in ("quiet", "memory"):
+            report = await status(runner, bot_id=other)
+            assert (report["status"], report["restart_count"]) == ("running", 0)
     # What it said stays readable, and started again it has an empty disk.
     logs = await runner.task("get_logs", user_id="alice", bot_id="filler")
     assert logs.data["logs"].startswith("ready")
-    assert (await runner.start(bot_id="filler")).data["status"] == "started"
+    assert answer(await runner.start(bot_id="filler")) == "started"
 
 
+@pytest.mark.slow
 async def test_files_without_content_count_as_well(
-    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, often: None
 ) -> None:
     # The Engine adds up the lengths of files, which are nothing here; each takes its place all the same.
     monkeypatch.setattr(disk_use, "SLOW_WALK", 0.0)
@@ -101,14 +94,11 @@ async def test_files_without_content_count_as_well(
     await runner.start(bot_id="quiet")
     async with watched(runner) as found:
         await runner.start(bot_id="many", code=MANY_FILES)
-
-        async def stopped() -> bool:
-            return await found.status("many") == "stopped"
-
-        await until(stopped)
-        assert await found.status("quiet") == "running"
+        assert await found.end() == ("many", "bot_stopped", "disk_limit")
+        assert (await status(runner, bot_id="quiet"))["status"] == "running"
 
 
+@pytest.mark.slow
 async def test_a_quickly_shrinking_disk_is_looked_at_out_of_turn(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,9 +123,6 @@ async def test_a_quickly_shrinking_disk_is_looked_at_out_of_turn(
     monkeypatch.setattr(containers, "inspect", counted)
     watch = disk_use.DiskUseWatch(runner.engine, runner.settings)
 
-    async def nobody(excess: object) -> None:
-        raise AssertionError(excess)
-
     async def looked() -> bool:
         nonlocal looks
         looks = 0
@@ -156,13 +143,9 @@ async def test_a_quickly_shrinking_disk_is_looked_at_out_of_turn(
     assert await looked()
 
 
+@pytest.mark.slow
 async def test_a_single_file_ends_before_it_takes_the_whole_disk(make_runner: MakeRunner) -> None:
     # Nobody watches here.
     runner = await make_runner(container_disk_limit=10 * MIB)
     await runner.start(code=ONE_FILE)
-
-    async def said() -> bool:
-        logs = (await runner.task("get_logs", user_id="alice", bot_id="bot")).data["logs"]
-        return "File too large" in logs
-
-    await until(said)
+    await logs_with(runner, "File too large")

@@ -4,12 +4,10 @@ import asyncio
 
 import pytest
 from tests.conftest import MakeRunner
-from tests.core.watching.watched import until, watched
+from tests.core.bots import logs_with, status
+from tests.core.watching.watched import nobody, watched
 
 from bot_runner_worker.watching import log_rate
-from bot_runner_worker.watching.excess import Excess
-
-pytestmark = pytest.mark.engine
 
 FLOOD_OF_LINES = """
 while True:
@@ -21,7 +19,7 @@ FLOOD_WITHOUT_LINES = """
 import sys, time
 sys.stdout.write('a line without end ' * 4096)
 sys.stdout.flush()
-time.sleep(8)
+time.sleep(2)
 while True:
     sys.stdout.write('again and again ' * 4096)
 """
@@ -46,29 +44,36 @@ while True:
 """
 
 
-@pytest.mark.parametrize("code", [FLOOD_OF_LINES, FLOOD_WITHOUT_LINES], ids=["lines", "no lines"])
-async def test_a_bot_that_floods_its_log_is_stopped_beside_others(make_runner: MakeRunner, code: str) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(FLOOD_OF_LINES, marks=pytest.mark.engine),
+        pytest.param(FLOOD_WITHOUT_LINES, marks=pytest.mark.slow),
+    ],
+    ids=["lines", "no lines"],
+)
+async def test_a_bot_that_floods_its_log_is_stopped_beside_others(
+    make_runner: MakeRunner, often: None, code: str
+) -> None:
     # A busy machine leaves a flooder less than the default.
-    runner = await make_runner(max_bots_per_user=4, container_log_rate_limit="200k")
-    for bot_id, quiet in (("bursts", BURSTS), ("talkative", TALKATIVE)):
-        await runner.start(bot_id=bot_id, code=quiet)
+    runner = await make_runner(container_log_rate_limit="200k")
+    await runner.start(bot_id="bursts", code=BURSTS)
+    await runner.start(bot_id="talkative", code=TALKATIVE)
+    # Looked at this often, the large burst at the start could be found four times before it is over.
+    await logs_with(runner, "done", bot_id="bursts")
     async with watched(runner) as found:
         await runner.start(bot_id="flood", code=code)
-
-        async def told() -> bool:
-            return bool(found.ends())
-
-        await until(told)
-        report = await found.report("flood")
-        assert found.ends() == [("flood", "bot_stopped", "log_flood")]
+        assert await found.end() == ("flood", "bot_stopped", "log_flood")
+        report = await status(runner, bot_id="flood")
         assert report["status"] == "stopped"
-        assert "printed more" in str(report["reason"])
-        assert "CONTAINER_LOG_RATE_LIMIT" in str(report["hint"])
+        assert "printed more" in report["reason"]
+        assert "CONTAINER_LOG_RATE_LIMIT" in report["hint"]
         for bot_id in ("bursts", "talkative"):
-            other = await found.report(bot_id)
+            other = await status(runner, bot_id=bot_id)
             assert (other["status"], other["restart_count"]) == ("running", 0)
 
 
+@pytest.mark.slow
 async def test_bursts_and_steady_talk_never_add_up_to_a_flood(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,17 +85,15 @@ async def test_bursts_and_steady_talk_never_add_up_to_a_flood(
     for bot_id, code in (("bursts", BURSTS), ("talkative", TALKATIVE)):
         await runner.start(bot_id=bot_id, code=code)
     watch = log_rate.LogRateWatch(runner.engine, runner.settings)
-
-    async def nobody(excess: Excess) -> None:
-        raise AssertionError(excess)
-
-    for _ in range(3 * log_rate.STRIKES):
+    for _ in range(2 * log_rate.STRIKES):
         await watch.look(nobody)
 
 
+@pytest.mark.slow
 async def test_quiet_bots_are_not_followed(make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = await make_runner()
     await runner.start()
+    await logs_with(runner, "ready")
     monkeypatch.setattr(log_rate, "INTERVAL", 0.0)
     followed: list[str] = []
 
@@ -99,10 +102,6 @@ async def test_quiet_bots_are_not_followed(make_runner: MakeRunner, monkeypatch:
 
     monkeypatch.setattr(log_rate.LogRateWatch, "_follow", follow)
     watch = log_rate.LogRateWatch(runner.engine, runner.settings)
-
-    async def nobody(excess: Excess) -> None:
-        raise AssertionError(excess)
-
     for _ in range(5):
         await watch.look(nobody)
         await asyncio.sleep(0.1)
