@@ -4,6 +4,7 @@ import base64
 import io
 import tarfile
 from typing import Any
+from uuid import uuid4
 
 from tests.conftest import BASE_IMAGE, IDLE_BOT
 
@@ -69,20 +70,24 @@ def simple(code: str = IDLE_BOT, **more: Any) -> dict[str, Any]:
     return {"deployment_mode": "simple", "code": code, **more}
 
 
-def project(
-    name: str, *, build_seconds: float = 1, build_command: str = "true", code: str = IDLE_BOT
-) -> dict[str, Any]:
+HELD = "while [ ! -e /tmp/end ]; do sleep 0.1; done"
+"""The command of a build that goes on until :func:`tests.faults.running.builds_end` ends it."""
+
+_RUN = uuid4().hex
+
+
+def project(name: str, build_command: str = "sleep 1", code: str = IDLE_BOT) -> dict[str, Any]:
     """Parameters of a start in mode ``custom``.
 
     Args:
-        name: Makes it another project, which is built anew.
-        build_seconds: What the build takes at least.
-        build_command: What it does.
+        name: Makes it another project, which is built anew: the Engine does no equal step again, whoever
+            made it.
+        build_command: What the build does.
         code: The bot.
     """
     files = {
         "Dockerfile": f"FROM {BASE_IMAGE}\nCOPY bot.py /\n"
-        f"RUN echo {name}; sleep {build_seconds}; {build_command} && echo {name} >/built\n"
+        f"RUN echo {name} {_RUN}; {build_command} && echo {name} >/built\n"
         'CMD ["python3", "-u", "/bot.py"]\n',
         "bot.py": code,
     }

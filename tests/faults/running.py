@@ -3,70 +3,56 @@
 import asyncio
 import json
 import sqlite3
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from tests.conftest import ENGINE
+from tests.faults.bots import simple
 from tests.faults.interception import Interceptor, Point
-from tests.faults.state import until
-from tests.stack.conftest import TERMINAL, Client, sweep
+from tests.stack.conftest import TERMINAL, Client, running
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_stack.processes import ManagedProcess
+from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.testing.waiting import until
 
 WORKER_ENV = {
-    "STOP_GRACE_SECONDS": "2",
+    "STOP_GRACE_SECONDS": "1",
     "MAX_BOTS_PER_USER": "100",
     "HEALTH_ADDRESS": "off",
     # A few: several stacks share the machine.
     "NETWORKS_AHEAD": "2",
     # The SDK's own: what is waited for in between two tries.
-    "HEARTBEAT_INTERVAL": "2",
+    "HEARTBEAT_INTERVAL": "1",
 }
 
 
-class PatientClient(Client):
-    """A client that can post a job and look at it later, whatever happens to the orchestrator meanwhile."""
+PATIENCE = {"WORKER_WAIT_SECONDS": "50"}
+"""The orchestrator's: jobs wait for a worker that is on its way back, on a busy machine, too."""
 
-    async def post(self, action: str, **data: Any) -> str:
-        """Post a job and return its id."""
-        async with self._session() as session:
-            body = {"initial_data": {"action": action, **data}}
-            async with session.post("/api/jobs/bot_runner", json=body) as response:
-                assert response.status == 202, await response.text()
-                return str((await response.json())["job_id"])
+
+class PatientClient(Client):
+    """A client of an orchestrator that may be away."""
 
     async def job(self, job_id: str) -> dict[str, Any]:
         """A job as it is now; empty while the orchestrator does not answer."""
-        try:
+        with suppress(aiohttp.ClientError, TimeoutError):
             async with self._session() as session, session.get(f"/api/jobs/{job_id}") as response:
                 answer: dict[str, Any] = await response.json() if response.status == 200 else {}
                 return answer
-        except (aiohttp.ClientError, TimeoutError):
-            return {}
+        return {}
 
-    async def end_of(
-        self, job_id: str, *, seconds: float = 60, log: Callable[[], str] = str
-    ) -> dict[str, Any]:
-        """Wait for a job's end and return the job; what `log` returns is told if it does not come."""
-        job: dict[str, Any] = {}
-
-        async def ended() -> bool:
-            nonlocal job
-            job = await self.job(job_id)
-            return job.get("status") in TERMINAL
-
-        await until(ended, seconds=seconds, complaint=lambda: f"the job did not end: {job}\n{log()}")
-        return job
-
-    def _session(self) -> aiohttp.ClientSession:
-        timeout = aiohttp.ClientTimeout(total=10)
-        return aiohttp.ClientSession(self.url, headers={"X-Client-Token": self.token}, timeout=timeout)
+    async def starts(self, bot_id: str, **params: Any) -> dict[str, Any]:
+        """Start a bot, by default a small one, and return the result."""
+        started = await self.result("start", bot_id=bot_id, **(params or simple()))
+        assert started.get("status") == "started", started
+        return started
 
 
 @dataclass
@@ -95,7 +81,7 @@ class InterceptedStack:
                 ), f"the job ended without passing {point}: {job}\n{self.worker.log_tail(5)}"
                 return not link.armed
 
-            await until(killed, complaint=lambda: f"{point} was not passed\n{self.worker.log_tail(8)}")
+            await until(killed, 60, lambda: f"{point} is passed\n{self.worker.log_tail(8)}")
         finally:
             link.disarm()
         assert not self.worker.running
@@ -104,22 +90,28 @@ class InterceptedStack:
 
 
 @asynccontextmanager
+async def running_stack(**options: Any) -> AsyncIterator[tuple[EmbeddedStack, PatientClient]]:
+    """A stack and its client; swept afterwards."""
+    async with running(**{"worker_env": WORKER_ENV, **options}) as stack:
+        yield stack, PatientClient(stack.url, stack.client_token)
+
+
+@asynccontextmanager
 async def intercepted_stack(env: Mapping[str, str] | None = None) -> AsyncIterator[InterceptedStack]:
     """Orchestrator and worker with interceptors in between; swept afterwards."""
     async with AsyncExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-faults-")))
-        stack = EmbeddedStack(StackOptions(workers=0, worker_env={**WORKER_ENV, **(env or {})}))
-        exits.push_async_callback(stack.stop)
-        await stack.start_orchestrator()
+        stack, client = await exits.enter_async_context(
+            running_stack(workers=0, worker_env={**WORKER_ENV, **(env or {})})
+        )
         to_engine = await exits.enter_async_context(Interceptor(ENGINE, folder / "engine.sock"))
         to_orchestrator = await exits.enter_async_context(Interceptor(stack.url))
-        exits.push_async_callback(sweep, stack)
-        await stack.start_worker(
+        worker = await stack.start_worker(
             {"DOCKER_HOST": to_engine.address, "ORCHESTRATOR_URL": to_orchestrator.address}
         )
-        client = PatientClient(stack.url, stack.client_token)
         yield InterceptedStack(stack, client, to_engine, to_orchestrator)
-        await asyncio.to_thread(stack.workers[0].kill)
+        # Before its interceptors, or it would wait for them.
+        worker.kill()
 
 
 async def readiness(address: str) -> int:
@@ -163,16 +155,15 @@ class History:
         ]
         return [each for each in found if each[1]["bot_id"] == bot_id]
 
-    async def has(self, bot_id: str, kind: str, *, seconds: float = 60) -> dict[str, Any]:
+    async def has(self, bot_id: str, kind: str) -> dict[str, Any]:
         """Wait for an event and return its payload."""
 
-        async def told() -> Any:
+        def told() -> list[dict[str, Any]]:
             return [payload for each, payload in self.events(bot_id) if each == kind]
 
-        found: list[dict[str, Any]] = await until(
-            told, seconds=seconds, complaint=lambda: f"no {kind} of {bot_id}: {self.events(bot_id)}"
-        )
-        return found[-1]
+        found = await until(told, 90, lambda: f"{kind} of {bot_id}: {self.events(bot_id)}")
+        payload: dict[str, Any] = found[-1]
+        return payload
 
 
 @asynccontextmanager
@@ -187,3 +178,30 @@ async def under_way(
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+async def docker(*arguments: str) -> str:
+    """Run a ``docker`` command."""
+    process = await asyncio.create_subprocess_exec(
+        *("docker", "--host", ENGINE, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode().strip()
+
+
+@asynccontextmanager
+async def builds_end(stack: EmbeddedStack) -> AsyncIterator[None]:
+    """Let builds that are held end, those that begin meanwhile, too."""
+    labels = {NAMESPACE: stack.namespace, ROLE: BUILD_ROLE}
+    filters = [part for item in labels.items() for part in ("--filter", "label=" + "=".join(item))]
+
+    async def end_them() -> None:
+        while True:
+            for build in (await docker("ps", "--quiet", *filters)).split():
+                with suppress(AssertionError):  # it has ended just now
+                    await docker("exec", build, "touch", "/tmp/end")
+            await asyncio.sleep(0.2)
+
+    async with under_way({"builds": end_them()}):
+        yield

@@ -9,11 +9,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import BASE_IMAGE, ENGINE
+
+from bot_runner_worker.testing.waiting import until_sync
 
 _PREFIX = "brt2e"
 """Begins the names of namespaces and folders; the process id of the test run comes next."""
@@ -90,7 +91,7 @@ class SecondEngine:
         ]
         with self.log.open("ab") as log:
             self._dockerd = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
-        _until(self.answers, _ANSWER_SECONDS, lambda: f"dockerd does not answer:\n{self.log_tail()}")
+        until_sync(self.answers, _ANSWER_SECONDS, lambda: f"dockerd does not answer:\n{self.log_tail()}")
 
     def answers(self) -> bool:
         """Whether it answers."""
@@ -122,7 +123,7 @@ class SecondEngine:
             containerd = self.folder / "exec" / "containerd" / "containerd.pid"
             if containerd.exists():
                 process = Path("/proc") / containerd.read_text().strip()
-                _until(lambda: not process.exists(), _END_SECONDS, lambda: "containerd does not end")
+                until_sync(lambda: not process.exists(), _END_SECONDS, "the end of containerd")
 
     def log_tail(self) -> str:
         """The last lines of its log."""
@@ -154,7 +155,7 @@ def _remove(name: str) -> None:
         for pid in _processes(folder, program):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    _until(lambda: not list(_processes(folder)), _END_SECONDS, lambda: f"{name} does not end")
+    until_sync(lambda: not list(_processes(folder)), _END_SECONDS, f"the end of {name}")
     for mount in reversed(_mounts(folder)):
         _run("umount", "--lazy", mount, check=False)
     if Path(f"/run/netns/{name}").exists():
@@ -179,10 +180,3 @@ def _mounts(folder: Path) -> list[str]:
     lines = Path("/proc/self/mounts").read_text().splitlines()
     mounts = [line.split()[1] for line in lines]
     return [mount for mount in mounts if Path(mount).is_relative_to(folder)]
-
-
-def _until(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, complaint()
-        time.sleep(0.1)

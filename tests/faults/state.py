@@ -1,11 +1,8 @@
 """What the Engine holds of a runner's namespace, and what of it should not be there."""
 
-import asyncio
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.identity import (
@@ -18,6 +15,7 @@ from bot_runner_worker.identity import (
     ROLE,
     USER_ID,
 )
+from bot_runner_worker.testing.waiting import until
 
 
 @dataclass(frozen=True)
@@ -97,31 +95,19 @@ async def look(engine: Engine, namespace: str) -> State:
     return State(bots, others)
 
 
-async def settled(engine: Engine, namespace: str, *, seconds: float = 60) -> State:
-    """Wait until nothing is left over, and return what is there.
+async def settled(engine: Engine, namespace: str, *, within: float = 90) -> State:
+    """Wait until nothing is left over, and return what is there."""
+    state = State([], [])
 
-    Raises:
-        AssertionError: With what is still wrong when the time is up.
-    """
-    state = await look(engine, namespace)
-    deadline = time.monotonic() + seconds
-    while state.complaints():
-        assert time.monotonic() < deadline, f"left over after {seconds:.0f} s: {state.complaints()}"
-        await asyncio.sleep(0.3)
+    async def is_settled() -> bool:
+        nonlocal state
         state = await look(engine, namespace)
+        return not state.complaints()
+
+    await until(is_settled, within, lambda: f"left over: {state.complaints()}")
     return state
 
 
-async def until(
-    condition: Callable[[], Awaitable[Any]], *, seconds: float = 30, complaint: Callable[[], Any] = lambda: ""
-) -> Any:
-    """Wait for a condition and return what it came to.
-
-    Raises:
-        AssertionError: When the time is up, with the complaint.
-    """
-    deadline = time.monotonic() + seconds
-    while not (found := await condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {condition}: {complaint()}"
-        await asyncio.sleep(0.1)
-    return found
+async def builds(engine: Engine, namespace: str) -> bool:
+    """Whether a build is going on."""
+    return any("(build)" in other for other in (await look(engine, namespace)).others)

@@ -3,39 +3,21 @@
 All of it goes on at the same time, each on a bot of its own.
 """
 
-import asyncio
-import os
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from tests.conftest import ENGINE
 from tests.faults.bots import project, simple
-from tests.faults.running import WORKER_ENV, PatientClient, under_way
-from tests.faults.state import look, settled, until
-from tests.stack.conftest import sweep
+from tests.faults.running import PatientClient, docker, running_stack, under_way
+from tests.faults.state import look, settled
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine, EngineError
 from bot_runner_worker.identity import BOT_ID, NAMESPACE
+from bot_runner_worker.testing.waiting import until
 
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
-
-
-async def docker(*arguments: str) -> str:
-    """Run a ``docker`` command."""
-    process = await asyncio.create_subprocess_exec(
-        "docker", *arguments, env={**os.environ, "DOCKER_HOST": ENGINE},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return output.decode().strip()
+pytestmark = pytest.mark.faults
 
 
 @dataclass
@@ -79,15 +61,13 @@ class Victim:
 
     async def comes_back(self) -> None:
         """Wait for that; it is there once."""
-        await until(self.is_back, seconds=60, complaint=lambda: f"{self.bot_id}\n{self.stack.log_tail(20)}")
+        await until(self.is_back, 90, lambda: f"{self.bot_id} is back\n{self.stack.log_tail(20)}")
         state = await look(self.engine, self.stack.namespace)
         assert [bot.id for bot in state.bots if bot.labels[BOT_ID] == self.bot_id] == [self.container]
 
     async def starts_again(self, **params: Any) -> None:
         """The same request as at first makes it run again."""
-        again = await self.client.result("start", bot_id=self.bot_id, **params)
-        assert again.get("status") == "started", again
-        self.started = again
+        self.started = await self.client.starts(self.bot_id, **params)
         await self.comes_back()
 
 
@@ -206,25 +186,20 @@ async def volumes_of_the_workers_removed(bot: Victim) -> None:
     await bot.starts_again(**simple())
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def deeds(engine: Engine) -> AsyncIterator[Mapping[str, Awaitable[None]]]:
     """All that happens, under way."""
-    async with EmbeddedStack(StackOptions(worker_env=WORKER_ENV)) as stack:
-        try:
-            client = PatientClient(stack.url, stack.client_token)
+    async with running_stack() as (stack, client):
 
-            async def happen(name: str) -> None:
-                bot_id = name.replace(" ", "-")
-                params = project(bot_id) if name.startswith("image") else simple()
-                started = await client.result("start", bot_id=bot_id, **params)
-                assert started.get("status") == "started", started
-                await DEEDS[name](Victim(engine, stack, client, bot_id, started))
+        async def happen(name: str) -> None:
+            bot_id = name.replace(" ", "-")
+            params = project(bot_id) if name.startswith("image") else simple()
+            started = await client.starts(bot_id, **params)
+            await DEEDS[name](Victim(engine, stack, client, bot_id, started))
 
-            async with under_way({name: happen(name) for name in DEEDS}) as tasks:
-                yield tasks
-            await settled(engine, stack.namespace)
-        finally:
-            await sweep(stack)
+        async with under_way({name: happen(name) for name in DEEDS}) as tasks:
+            yield tasks
+        await settled(engine, stack.namespace)
 
 
 @pytest.mark.parametrize("name", DEEDS)

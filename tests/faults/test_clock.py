@@ -6,27 +6,25 @@ another machine would.
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
-from tests.faults.bots import project, simple
-from tests.faults.running import WORKER_ENV, PatientClient
-from tests.faults.state import look, settled, until
-from tests.stack.conftest import sweep
+from tests.faults.bots import HELD, project
+from tests.faults.running import WORKER_ENV, PatientClient, builds_end, running_stack, under_way
+from tests.faults.state import builds, settled
 
 from bot_runner_stack import ports
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine
+from bot_runner_worker.testing.waiting import until
 
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
+pytestmark = pytest.mark.faults
 
 
 class Clock:
@@ -77,15 +75,14 @@ class Machine:
             for clock in clocks:
                 clock.move("+0")
 
-    async def passes(self, count: int) -> None:
-        """Wait until the supervisor has looked at everything so many times."""
-        for _ in range(count):
-            before = await self._last_pass()
+    async def passes(self) -> None:
+        """Wait until the supervisor has looked at everything once more."""
+        before = await self._last_pass()
 
-            async def another(before: Any = before) -> bool:
-                return await self._last_pass() != before
+        async def another() -> bool:
+            return bool(await self._last_pass() != before)
 
-            await until(another, seconds=60)
+        await until(another, 90, "another pass")
 
     async def _last_pass(self) -> Any:
         async with aiohttp.ClientSession() as session, session.get(f"http://{self.health}/health") as answer:
@@ -95,92 +92,100 @@ class Machine:
         """A bot's status, as the client is told."""
         return await self.client.result("status", bot_id=bot_id)
 
+    async def builds(self) -> bool:
+        """Whether a build is going on."""
+        return await builds(self.engine, self.stack.namespace)
 
-MakeMachine = Callable[..., Any]
 
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def make_machine(engine: Engine) -> AsyncIterator[MakeMachine]:
-    """Make stacks with settings of the test's choice, each by a clock of its own."""
+@asynccontextmanager
+async def running_machine(engine: Engine, *, ttl: int = 40, **settings: str) -> AsyncIterator[Machine]:
+    """A stack with a clock of its own, and settings of the test's choice."""
     async with AsyncExitStack() as exits:
-
-        async def make(**settings: str) -> Machine:
-            folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-faults-")))
-            worker_clock, orchestrator_clock = Clock(folder / "worker"), Clock(folder / "orchestrator")
-            health = f"127.0.0.1:{ports.free_port('127.0.0.1')}"
-            options = StackOptions(
-                orchestrator_env=orchestrator_clock.environment,
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-faults-")))
+        worker_clock, orchestrator_clock = Clock(folder / "worker"), Clock(folder / "orchestrator")
+        health = f"127.0.0.1:{ports.free_port('127.0.0.1')}"
+        stack, client = await exits.enter_async_context(
+            running_stack(
+                orchestrator_env={**orchestrator_clock.environment, "WORKER_TTL_SECONDS": str(ttl)},
                 worker_env={**WORKER_ENV, **worker_clock.environment, "HEALTH_ADDRESS": health, **settings},
             )
-            stack = EmbeddedStack(options)
-            exits.push_async_callback(sweep, stack)
-            await exits.enter_async_context(stack)
-            client = PatientClient(stack.url, stack.client_token)
-            return Machine(worker_clock, orchestrator_clock, engine, stack, client, health)
-
-        yield make
+        )
+        yield Machine(worker_clock, orchestrator_clock, engine, stack, client, health)
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def machine(make_machine: MakeMachine) -> Machine:
-    """A stack with the default deadline of 24 hours, and one bot."""
-    made: Machine = await make_machine()
-    started = await made.client.result("start", bot_id="bot", **simple())
-    assert started.get("status") == "started", started
-    return made
-
-
-@pytest.mark.parametrize("offset", ["+1h", "-1h"])
-async def test_bots_run_on_and_a_start_that_is_under_way_is_finished(offset: str, machine: Machine) -> None:
-    before = await machine.status("bot")
-    bot_id = f"slow{offset}"
-    job = await machine.client.post("start", bot_id=bot_id, **project(f"clock{offset}", build_seconds=12))
-
-    async def builds() -> bool:
-        others = (await look(machine.engine, machine.stack.namespace)).others
-        return any("(build)" in other for other in others)
-
-    await until(builds, complaint=machine.stack.log_tail)
-    with machine.moved(offset):
-        await machine.passes(1)
-        ended = await machine.client.end_of(job)
-        assert ended["result"].get("status") == "started", ended
+async def _moved(offset: str, engine: Engine) -> None:
+    """Bots run on, and a start that is under way is finished."""
+    async with running_machine(engine) as machine:
+        await machine.client.starts("bot")
+        before = await machine.status("bot")
+        job = await machine.client.post("start", bot_id="slow", **project(f"clock{offset}", HELD))
+        await until(machine.builds, 60, machine.stack.log_tail)
+        with machine.moved(offset):
+            await machine.passes()
+            async with builds_end(machine.stack):
+                ended = await machine.client.end_of(job)
+            assert ended["result"].get("status") == "started", ended
+            assert await machine.status("bot") == before
+        await machine.passes()
         assert await machine.status("bot") == before
-    await machine.passes(1)
-    assert await machine.status("bot") == before
-    assert before["status"] == "running"
-    assert (await machine.status(bot_id))["status"] == "running"
-    await settled(machine.engine, machine.stack.namespace)
+        assert before["status"] == "running"
+        assert (await machine.status("slow"))["status"] == "running"
+        await settled(engine, machine.stack.namespace)
 
 
-async def test_a_worker_whose_clock_is_fast_leaves_anothers_work_alone(machine: Machine) -> None:
-    """The fast one looks after all bots, for it was there first; the orchestrator does not listen to it."""
-    bots = [f"both-{number}" for number in range(3)]
-    with machine.moved("+1h", orchestrator=False):
-        other = await machine.stack.start_worker({"HEALTH_ADDRESS": "off", "LD_PRELOAD": ""})
-        jobs = [
-            await machine.client.post("start", bot_id=bot, **project(bot, build_seconds=12)) for bot in bots
-        ]
-        ended = await asyncio.gather(*(machine.client.end_of(job, seconds=120) for job in jobs))
-        # What the fast one had in hand already is given out again.
-        assert {each["result"].get("status") for each in ended} <= {"started", "already_running"}, ended
-        await machine.passes(1)
-        assert set(bots) <= set((await settled(machine.engine, machine.stack.namespace)).running())
-    await other.stop()
+async def _fast(engine: Engine) -> None:
+    """A worker whose clock is fast leaves another's work alone.
+
+    The fast one looks after all bots, for it was there first; the orchestrator does not listen to it, and
+    gives out again what it had in hand.
+    """
+    async with running_machine(engine, ttl=10) as machine:
+        bots = [f"both-{number}" for number in range(3)]
+        with machine.moved("+1h", orchestrator=False):
+            await machine.stack.start_worker({"HEALTH_ADDRESS": "off", "LD_PRELOAD": ""})
+            jobs = [await machine.client.post("start", bot_id=bot, **project(bot, HELD)) for bot in bots]
+            await until(machine.builds, 60, machine.stack.log_tail)
+            await machine.passes()
+            async with builds_end(machine.stack):
+                ended = await asyncio.gather(*map(machine.client.end_of, jobs))
+            assert {each["result"].get("status") for each in ended} <= {"started", "already_running"}, ended
+            await machine.passes()
+            assert (await settled(engine, machine.stack.namespace)).running() == bots
 
 
-async def test_a_bot_whose_time_is_over_expires(make_machine: MakeMachine) -> None:
-    machine: Machine = await make_machine(BOT_MAX_RUNTIME_HOURS="0.5")
-    started = await machine.client.result("start", bot_id="bot", **simple())
-    with machine.moved("-1h"):
-        await machine.passes(1)
-        assert (await machine.status("bot"))["status"] == "running"
-    with machine.moved("+1h"):
+async def _expired(engine: Engine) -> None:
+    """A bot whose time is over expires, and one whose time is not does not."""
+    async with running_machine(engine, BOT_MAX_RUNTIME_HOURS="0.5") as machine:
+        started = await machine.client.starts("bot")
+        with machine.moved("-1h"):
+            await machine.passes()
+            assert (await machine.status("bot"))["status"] == "running"
+        with machine.moved("+1h"):
 
-        async def expired() -> bool:
-            return bool((await machine.status("bot"))["status"] == "expired")
+            async def expired() -> bool:
+                return bool((await machine.status("bot")).get("status") == "expired")
 
-        await until(expired)
-    report = await machine.status("bot")
-    assert (report["status"], report["expires_at"]) == ("expired", started["expires_at"])
-    assert (await machine.client.result("logs", bot_id="bot"))["logs"] == "ready\n"
+            await until(expired, 60)
+        report = await machine.status("bot")
+        assert (report["status"], report["expires_at"]) == ("expired", started["expires_at"])
+        assert (await machine.client.result("logs", bot_id="bot"))["logs"] == "ready\n"
+
+
+MOVES: dict[str, Callable[[Engine], Coroutine[Any, Any, None]]] = {
+    "an hour ahead": partial(_moved, "+1h"),
+    "an hour back": partial(_moved, "-1h"),
+    "the clock of one worker": _fast,
+    "past a deadline": _expired,
+}
+
+
+@pytest.fixture(scope="module")
+async def moves(engine: Engine) -> AsyncIterator[Mapping[str, Awaitable[None]]]:
+    """All of it at the same time: it mostly waits for the supervisor."""
+    async with under_way({name: move(engine) for name, move in MOVES.items()}) as tasks:
+        yield tasks
+
+
+@pytest.mark.parametrize("name", MOVES)
+async def test_the_clock_is_moved(name: str, moves: Mapping[str, Awaitable[None]]) -> None:
+    await moves[name]

@@ -17,7 +17,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from pydantic import SecretStr
 from tests.conftest import BASE_IMAGE, ENGINE, RunnerUnderTest
 from tests.core.isolation.conftest import (
@@ -35,7 +34,7 @@ from bot_runner_worker.isolation.host import primary_address
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 
-pytestmark = [pytest.mark.fault, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.faults
 
 DOCKER_PORT = 2375
 SOCKET = "/var/run/docker.sock"
@@ -138,7 +137,7 @@ async def started(runner: RunnerUnderTest, **params: Any) -> tuple[Bot, str]:
     return Bot(runner, outcome.data["container_id"]), outcome.data["container_name"]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def found() -> AsyncIterator[dict[str, list[Any]]]:
     """What was open before the firewall was applied, and what afterwards."""
     async with AsyncExitStack() as exits:

@@ -9,19 +9,17 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
-import pytest_asyncio
 from tests.conftest import IDLE_BOT
 from tests.faults.bots import project, simple
 from tests.faults.running import WORKER_ENV, PatientClient
 from tests.faults.second_engine import SecondEngine
-from tests.faults.state import State, settled, until
+from tests.faults.state import State, settled
 
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_worker.engine import Engine
+from bot_runner_worker.testing.waiting import stays, until
 
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
+pytestmark = pytest.mark.faults
 
 DISK = 640
 """MiB; the base image takes about 150, and as much again while it is loaded."""
@@ -61,7 +59,7 @@ class Machine:
         return await settled(self.engine, self.stack.namespace)
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def machine() -> AsyncIterator[Machine]:
     """The machine, with room on its disk."""
     async with AsyncExitStack() as exits:
@@ -69,12 +67,12 @@ async def machine() -> AsyncIterator[Machine]:
         exits.callback(docker.remove)
         await asyncio.to_thread(docker.set_up)
         env = {**WORKER_ENV, "DOCKER_HOST": docker.address, "MIN_FREE_DISK": f"{FLOOR}m"}
-        stack = await exits.enter_async_context(EmbeddedStack(StackOptions(worker_env=env)))
+        options = StackOptions(worker_env=env, orchestrator_env={"RETRY_DELAY_SECONDS": "0.1"})
+        stack = await exits.enter_async_context(EmbeddedStack(options))
         engine = await exits.enter_async_context(Engine(docker.address))
         made = Machine(docker, engine, stack, PatientClient(stack.url, stack.client_token))
         for bot_id in ("one", "two"):
-            started = await made.client.result("start", bot_id=bot_id, **simple())
-            assert started.get("status") == "started", started
+            await made.client.starts(bot_id)
         yield made
 
 
@@ -90,7 +88,7 @@ async def test_below_the_floor_nothing_is_built(machine: Machine) -> None:
 
 async def test_a_disk_that_fills_up_in_the_middle_of_a_build(machine: Machine) -> None:
     with machine.filled(leaving=FLOOR + 16):
-        files = project("fills-up", build_command="head -c 200M /dev/urandom >/big")
+        files = project("fills-up", "head -c 200M /dev/urandom >/big")
         error = await machine.client.error("start", bot_id="three", **files)
         assert error["code"] in ("ENGINE_DISK_FULL", "BUILD_FAILED", "BUILD_LIMIT_EXCEEDED"), error
         assert (await machine.state()).running() == ["one", "two"]
@@ -118,12 +116,15 @@ async def test_not_a_byte_is_left(machine: Machine) -> None:
 async def test_a_bot_can_be_stopped_when_not_a_byte_is_left(machine: Machine) -> None:
     with machine.filled(leaving=0):
         assert (await machine.client.result("stop", bot_id="two")).get("status") == "stopped"
-        assert (await machine.client.result("status", bot_id="two"))["status"] == "stopped"
-        await asyncio.sleep(5)  # nobody takes it for a bot that should run
-        assert (await machine.client.result("status", bot_id="two"))["status"] == "stopped"
+        # Nobody takes it for a bot that should run.
+        await stays(lambda: _is_stopped(machine), 3)
     # With room again, it is written down: another worker knows it as well.
-    await until(lambda: _is_written_down(machine), complaint=machine.stack.workers[0].log_tail)
-    await machine.client.result("start", bot_id="two", **simple())
+    await until(lambda: _is_written_down(machine), 60, machine.stack.workers[0].log_tail)
+    await machine.client.starts("two")
+
+
+async def _is_stopped(machine: Machine) -> bool:
+    return bool((await machine.client.result("status", bot_id="two")).get("status") == "stopped")
 
 
 async def _is_written_down(machine: Machine) -> bool:
@@ -135,7 +136,6 @@ async def _is_written_down(machine: Machine) -> bool:
 
 async def _starts_again(machine: Machine, **params: object) -> None:
     """With room on the disk, the same request is served; afterwards all is as before."""
-    started = await machine.client.result("start", bot_id="three", **params)
-    assert started.get("status") == "started", started
+    await machine.client.starts("three", **params)
     await machine.client.result("stop", bot_id="three")
     assert (await machine.state()).running() == ["one", "two"]

@@ -5,16 +5,15 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from tests.conftest import IDLE_BOT
 from tests.faults.bots import MORTAL_BOT, POLITE_BOT, simple
-from tests.faults.running import WORKER_ENV, History, PatientClient, readiness
+from tests.faults.running import PATIENCE, WORKER_ENV, History, PatientClient, readiness
 from tests.faults.second_engine import SecondEngine
-from tests.faults.state import look, until
+from tests.faults.state import look
 from tests.stack.conftest import TERMINAL
 
 from bot_runner_stack import ports
@@ -23,18 +22,11 @@ from bot_runner_stack.processes import ManagedProcess
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.errors import Unavailable
 from bot_runner_worker.identity import BOT_ID
+from bot_runner_worker.testing.waiting import stays, until
 
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
-
-BOTS = [f"bot-{number}" for number in range(20)]
-"""Every other one ends in order on SIGTERM."""
-
-RETURN_SECONDS = 30
-"""The promise: so long after the Engine answers again, all bots run."""
-
-HANG_SECONDS = 20
+BOTS = 20
+FEW_BOTS = 4
+"""What `make test` does with."""
 
 
 @dataclass
@@ -47,7 +39,8 @@ class Machine:
     client: PatientClient
     history: History
     health: str
-    generation: int = field(default=0)
+    bots: list[str]
+    generation: int = 0
 
     @property
     def worker(self) -> ManagedProcess:
@@ -66,7 +59,7 @@ class Machine:
     async def all_run(self) -> bool:
         """Whether all bots that should run do."""
         states = await self.states()
-        return {states.get(bot) for bot in BOTS} == {"running"}
+        return {states.get(bot) for bot in self.bots} == {"running"}
 
     async def ids(self) -> dict[str, str]:
         """Each bot's container by bot."""
@@ -76,21 +69,20 @@ class Machine:
         """Let a bot end by itself, and wait until the orchestrator knows."""
         self.generation += 1
         bot_id = f"mortal-{self.generation}"
-        started = await self.client.result("start", bot_id=bot_id, **simple(MORTAL_BOT))
-        assert started.get("status") == "started", started
+        started = await self.client.starts(bot_id, **simple(MORTAL_BOT))
         await asyncio.to_thread(self.docker.docker, "exec", started["container_id"], "touch", "/tmp/die")
         await self.history.has(bot_id, "bot_exited")
 
     async def is_as_before(self, ids: dict[str, str]) -> None:
-        """All bots run in the promised time, in the same containers; the others are still dead."""
-        await until(self.all_run, seconds=RETURN_SECONDS, complaint=lambda: self.docker.log_tail())
+        """All bots run again, in the same containers; the others are still dead."""
+        await until(self.all_run, 90, self.docker.log_tail)
         assert await self.ids() == ids
         await self.a_death_is_told()
         states = await self.states()
         assert (states["stopped"], states["exited"]) == ("exited", "exited")
         shown = {each["bot_id"]: each["status"] for each in (await self.client.result("list"))["bots"]}
         assert (shown["stopped"], shown["exited"]) == ("stopped", "exited")
-        assert {shown[bot] for bot in BOTS} == {"running"}
+        assert {shown[bot] for bot in self.bots} == {"running"}
 
 
 @pytest.fixture(scope="module")
@@ -104,34 +96,45 @@ def docker() -> Iterator[SecondEngine]:
         made.remove()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def machine(docker: SecondEngine) -> AsyncIterator[Machine]:
-    """The runner on it, with 20 bots that run, one that was stopped and one that has exited."""
+@pytest.fixture(scope="module")
+async def machine(docker: SecondEngine, request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
+    """The runner on it, with bots that run, one that was stopped and one that has exited.
+
+    Every other one ends in order on SIGTERM.
+    """
     async with AsyncExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-faults-")))
         history = History(folder / "history.sqlite")
         health = f"127.0.0.1:{ports.free_port('127.0.0.1')}"
         options = StackOptions(
             worker_env={**WORKER_ENV, "DOCKER_HOST": docker.address, "HEALTH_ADDRESS": health},
-            orchestrator_env=history.environment,
+            orchestrator_env={**PATIENCE, **history.environment},
         )
         stack = await exits.enter_async_context(EmbeddedStack(options))
         engine = await exits.enter_async_context(Engine(docker.address))
         client = PatientClient(stack.url, stack.client_token)
-        codes = {bot: (IDLE_BOT, POLITE_BOT)[number % 2] for number, bot in enumerate(BOTS)}
+        bots = [f"bot-{number}" for number in range(request.param)]
+        codes = {bot: (IDLE_BOT, POLITE_BOT)[number % 2] for number, bot in enumerate(bots)}
         codes |= {"stopped": IDLE_BOT, "exited": "print('done')"}
-        started = await asyncio.gather(
-            *(client.result("start", bot_id=bot, **simple(code)) for bot, code in codes.items())
-        )
-        assert {answer.get("status") for answer in started} == {"started"}, started
+        await asyncio.gather(*(client.starts(bot, **simple(code)) for bot, code in codes.items()))
         assert (await client.result("stop", bot_id="stopped"))["status"] == "stopped"
         await history.has("exited", "bot_exited")
-        yield Machine(docker, engine, stack, client, history, health)
+        yield Machine(docker, engine, stack, client, history, health, bots)
 
 
-@pytest.mark.parametrize("worker", ["stays", "dies too"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
-async def test_twenty_bots_run_again(how: signal.Signals, worker: str, machine: Machine) -> None:
+CASES = [(how, worker) for how in (signal.SIGKILL, signal.SIGTERM) for worker in ("stays", "dies too")]
+
+
+@pytest.mark.parametrize(
+    ("machine", "how", "worker"),
+    [
+        pytest.param(FEW_BOTS, *CASES[0], marks=pytest.mark.engine),
+        *(pytest.param(BOTS, *case, marks=pytest.mark.faults) for case in CASES),
+    ],
+    indirect=["machine"],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_bots_run_again(how: signal.Signals, worker: str, machine: Machine) -> None:
     """``dies too``: the whole machine goes down, in order or by a loss of power."""
     ids = await machine.ids()
     if worker == "dies too":
@@ -143,30 +146,33 @@ async def test_twenty_bots_run_again(how: signal.Signals, worker: str, machine: 
     await machine.is_as_before(ids)
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("machine", [BOTS], indirect=True)
 async def test_an_engine_that_hangs(machine: Machine) -> None:
     ids = await machine.ids()
     machine.docker.signal(signal.SIGSTOP)
     try:
-        await until(lambda: _is(machine, 503), seconds=HANG_SECONDS, complaint=machine.worker.log_tail)
-        job = await machine.client.post("status", bot_id=BOTS[0])
-        await asyncio.sleep(HANG_SECONDS / 2)
+        await until(lambda: _is(machine, 503), 60, machine.worker.log_tail)
+        job = await machine.client.post("status", bot_id=machine.bots[0])
+        await stays(lambda: _waits(machine, job), 5)
     finally:
         machine.docker.signal(signal.SIGCONT)
-    await until(lambda: _is(machine, 200), complaint=machine.worker.log_tail)
+    await until(lambda: _is(machine, 200), 60, machine.worker.log_tail)
     assert (await machine.client.end_of(job))["result"]["status"] == "running"
     await machine.is_as_before(ids | await machine.ids())
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("machine", [BOTS], indirect=True)
 async def test_an_engine_that_is_away(machine: Machine) -> None:
     """The worker says so and takes no tasks; those that come meanwhile are served when it is back."""
     ids = await machine.ids()
     await asyncio.to_thread(machine.docker.signal, signal.SIGKILL)
-    await until(lambda: _is(machine, 503), complaint=machine.worker.log_tail)
+    await until(lambda: _is(machine, 503), 60, machine.worker.log_tail)
     job = await machine.client.post("start", bot_id="late", **simple())
-    await asyncio.sleep(10)
-    assert (await machine.client.job(job))["status"] not in TERMINAL
+    await stays(lambda: _waits(machine, job), 5)
     await asyncio.to_thread(machine.docker.start)
-    await until(lambda: _is(machine, 200), seconds=RETURN_SECONDS, complaint=machine.worker.log_tail)
+    await until(lambda: _is(machine, 200), 60, machine.worker.log_tail)
     ended = await machine.client.end_of(job)
     assert ended["result"].get("status") == "started", ended
     ids |= {"late": ended["result"]["container_id"]}
@@ -175,3 +181,7 @@ async def test_an_engine_that_is_away(machine: Machine) -> None:
 
 async def _is(machine: Machine, status: int) -> bool:
     return await readiness(machine.health) == status
+
+
+async def _waits(machine: Machine, job: str) -> bool:
+    return (await machine.client.job(job)).get("status") not in TERMINAL

@@ -1,9 +1,8 @@
 """The orchestrator or Redis is gone, or hangs: bots run on, and what was going on ends well afterwards.
 
-All outages go on at the same time, each in a stack of its own: they take a minute, and nearly nothing else.
+All outages go on at the same time, each in a stack of its own: they mostly wait.
 """
 
-import asyncio
 import os
 import signal
 import tempfile
@@ -11,22 +10,19 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-import pytest_asyncio
-from tests.faults.bots import project, simple
-from tests.faults.running import WORKER_ENV, PatientClient, under_way
-from tests.faults.state import look, settled, until
+from tests.faults.bots import HELD, project, simple
+from tests.faults.running import PATIENCE, builds_end, running_stack, under_way
+from tests.faults.state import builds, look, settled
 from tests.redis_server import redis_server
-from tests.stack.conftest import sweep
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine
+from bot_runner_worker.testing.waiting import stays, until
 
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
+pytestmark = pytest.mark.faults
 
 
 @dataclass(frozen=True)
@@ -39,22 +35,26 @@ class Outage:
         seconds: For how long it is gone.
     """
 
-    server: Literal["orchestrator", "redis"]
+    server: str
     how: signal.Signals
     seconds: float
 
 
+TTL_SECONDS = 12
+"""After so long without a heartbeat a worker is gone, and its tasks are given out again."""
+
 OUTAGES = {
-    "orchestrator killed": Outage("orchestrator", signal.SIGKILL, 60),
-    "orchestrator ended": Outage("orchestrator", signal.SIGTERM, 20),
-    "orchestrator hangs": Outage("orchestrator", signal.SIGSTOP, 30),
-    "Redis killed": Outage("redis", signal.SIGKILL, 60),
-    "Redis ended": Outage("redis", signal.SIGTERM, 20),
-    "Redis hangs": Outage("redis", signal.SIGSTOP, 30),
+    f"{server} {words}": Outage(server, how, seconds)
+    for server in ("orchestrator", "redis")
+    for words, how, seconds in (
+        ("killed", signal.SIGKILL, 1.5 * TTL_SECONDS),
+        ("ended", signal.SIGTERM, TTL_SECONDS / 2),
+        ("hangs", signal.SIGSTOP, 1.5 * TTL_SECONDS),
+    )
 }
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def outages(engine: Engine) -> AsyncIterator[Mapping[str, Awaitable[None]]]:
     """All outages, under way."""
     async with under_way({name: _suffer(outage, engine) for name, outage in OUTAGES.items()}) as tasks:
@@ -70,40 +70,39 @@ async def _suffer(outage: Outage, engine: Engine) -> None:
     async with AsyncExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-faults-")))
         redis = await exits.enter_async_context(redis_server(folder))
-        options = StackOptions(
-            storage="redis", worker_env=WORKER_ENV, orchestrator_env=redis.environment_of_clients
+        environment = {**PATIENCE, **redis.environment_of_clients, "WORKER_TTL_SECONDS": str(TTL_SECONDS)}
+        stack, client = await exits.enter_async_context(
+            running_stack(storage="redis", orchestrator_env=environment)
         )
-        stack = EmbeddedStack(options)
-        exits.push_async_callback(sweep, stack)
-        await exits.enter_async_context(stack)
-        client = PatientClient(stack.url, stack.client_token)
+        await client.starts("quiet")
+        before = await _life(engine, stack)
+        name = f"{outage.server}-{outage.how.name}"
+        job = await client.post("start", bot_id="slow", **project(name, HELD))
+        await until(lambda: builds(engine, stack.namespace), 60, stack.log_tail)
 
-        await client.result("start", bot_id="quiet", **simple())
-        before = await _alive(engine, stack)
-        job = await client.post("start", bot_id="slow", **project("slow", build_seconds=outage.seconds / 3))
-        await until(lambda: _building(engine, stack), complaint=stack.log_tail)
+        async def lives() -> bool:
+            return bool(await _life(engine, stack) == before)
 
         process = stack.orchestrator if outage.server == "orchestrator" else redis
         os.kill(process.pid, outage.how)
-        for _ in range(int(outage.seconds)):
-            await asyncio.sleep(1)
-            assert await _alive(engine, stack) == before
-        if outage.how is signal.SIGSTOP:
-            os.kill(process.pid, signal.SIGCONT)
-        elif outage.server == "orchestrator":
-            await stack.start_orchestrator()
-        else:
-            redis.start()
-
-        ended = await client.end_of(job, seconds=90, log=lambda: stack.log_tail(40))
-        assert ended["result"].get("status") == "started", f"{ended}\n{stack.log_tail()}"
-        later = await client.end_of(await client.post("start", bot_id="later", **simple()), seconds=90)
+        async with builds_end(stack):
+            await stays(lives, outage.seconds, "the quiet bot's life")
+            if outage.how is signal.SIGSTOP:
+                os.kill(process.pid, signal.SIGCONT)
+            elif outage.server == "orchestrator":
+                await stack.start_orchestrator()
+            else:
+                redis.start()
+            ended = await client.end_of(job)
+        # Who is gone for longer than a worker's TTL gives the job out again.
+        assert ended["result"].get("status") in ("started", "already_running"), f"{ended}\n{stack.log_tail()}"
+        later = await client.end_of(await client.post("start", bot_id="later", **simple()))
         assert later["result"].get("status") == "started", f"{later}\n{stack.log_tail()}"
-        assert await _alive(engine, stack) == before
+        assert await lives()
         assert (await settled(engine, stack.namespace)).running() == ["later", "quiet", "slow"]
 
 
-async def _alive(engine: Engine, stack: EmbeddedStack) -> Any:
+async def _life(engine: Engine, stack: EmbeddedStack) -> Any:
     """What changes if the quiet bot dies."""
     for bot in (await look(engine, stack.namespace)).bots:
         if "-quiet-" in bot.name:
@@ -111,7 +110,3 @@ async def _alive(engine: Engine, stack: EmbeddedStack) -> Any:
             assert found["State"]["Running"]
             return found["Id"], found["State"]["StartedAt"], found["State"]["Pid"]
     raise AssertionError("the quiet bot is gone")
-
-
-async def _building(engine: Engine, stack: EmbeddedStack) -> bool:
-    return any("(build)" in other for other in (await look(engine, stack.namespace)).others)

@@ -3,25 +3,21 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from tests.conftest import IDLE_BOT
-from tests.faults.bots import project, simple
-from tests.faults.running import WORKER_ENV, PatientClient
-from tests.faults.state import look, settled, until
-from tests.stack.conftest import sweep
+from tests.faults.bots import HELD, project, simple
+from tests.faults.running import PatientClient, builds_end, running_stack
+from tests.faults.state import builds, settled
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.identity import BOT_ID
+from bot_runner_worker.testing.waiting import stays, until
 
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
+pytestmark = pytest.mark.faults
 
 AT_ONCE = 8
 
@@ -45,8 +41,7 @@ class Pair:
 
     async def builds(self) -> bool:
         """Whether a build is going on."""
-        others = (await look(self.engine, self.stack.namespace)).others
-        return any("(build)" in other for other in others)
+        return await builds(self.engine, self.stack.namespace)
 
 
 def answer(result: dict[str, Any]) -> str:
@@ -54,14 +49,11 @@ def answer(result: dict[str, Any]) -> str:
     return str(result.get("status") or result["error"]["code"])
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def pair(engine: Engine) -> AsyncIterator[Pair]:
     """Orchestrator and two workers."""
-    async with AsyncExitStack() as exits:
-        stack = EmbeddedStack(StackOptions(workers=2, worker_env=WORKER_ENV))
-        exits.push_async_callback(sweep, stack)
-        await exits.enter_async_context(stack)
-        yield Pair(engine, stack, PatientClient(stack.url, stack.client_token))
+    async with running_stack(workers=2) as (stack, client):
+        yield Pair(engine, stack, client)
 
 
 @pytest.mark.parametrize("mode", ["simple", "custom"])
@@ -110,9 +102,9 @@ async def test_starts_against_stops(pair: Pair) -> None:
 
 async def test_a_stop_ends_a_build_wherever_it_goes_on(pair: Pair) -> None:
     for number in range(2):  # so that the other worker has it at least once
-        params = project(f"long-{number}", build_seconds=60)
+        params = project(f"long-{number}", HELD)
         job = await pair.client.post("start", bot_id="long", **params)
-        await until(pair.builds)
+        await until(pair.builds, 60, pair.stack.log_tail)
         assert answer(await pair.client.result("stop", bot_id="long")) == "stopped"
         assert answer((await pair.client.end_of(job))["result"]) == "START_CANCELLED"
         assert await pair.containers("long") == []
@@ -121,18 +113,16 @@ async def test_a_stop_ends_a_build_wherever_it_goes_on(pair: Pair) -> None:
 
 async def test_a_worker_dies_while_the_other_waits_for_its_bot(pair: Pair) -> None:
     """The same start is with both; the one that is at it is killed and stays dead."""
-    params = {"bot_id": "orphan", **project("orphan", build_seconds=5)}
+    params = {"bot_id": "orphan", **project("orphan", HELD)}
     first = await pair.client.post("start", **params)
-    await until(pair.builds)
-    begun = "start_bot of 'default'/'orphan'"
+    await until(pair.builds, 60, pair.stack.log_tail)
     second = await pair.client.post("start", **params)
-    await asyncio.sleep(1)
-    busy = [worker for worker in pair.stack.workers if begun not in worker.log.read_text()]
-    assert len(busy) == 2, "the build was over too soon"
+    await stays(pair.builds, 1)
     victim = await _who_builds(pair)
     victim.kill()
     try:
-        results = [(await pair.client.end_of(job, seconds=120))["result"] for job in (first, second)]
+        async with builds_end(pair.stack):
+            results = [(await pair.client.end_of(job))["result"] for job in (first, second)]
         assert sorted(map(answer, results)) == ["already_running", "started"]
         assert [state for _, state in await pair.containers("orphan")] == ["running"]
     finally:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -18,19 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from tests.faults import nursery
 from tests.faults.bots import simple
-from tests.faults.running import WORKER_ENV, PatientClient
-from tests.faults.state import settled, until
-from tests.stack.conftest import sweep
+from tests.faults.running import WORKER_ENV, PatientClient, running_stack
+from tests.faults.state import settled
 
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine
+from bot_runner_worker.testing.waiting import until
 
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
+pytestmark = pytest.mark.faults
 
 RESTARTS = 200
 WORKERS = ("one", "two")
@@ -90,39 +88,32 @@ class Worker:
     """
 
     def __init__(self, pid: int, log: Path, offset: int) -> None:
-        self._pid = pid
+        self._process = os.pidfd_open(pid)  # its number is soon another's
         self._log = log
         self._offset = offset
-        self._ended = False
 
     async def registered(self) -> None:
         """Wait until the orchestrator knows it."""
-
-        async def said() -> bool:
-            with self._log.open("rb") as file:
-                file.seek(self._offset)
-                return b"Successfully registered" in file.read()
-
-        await until(said, complaint=lambda: self._log.read_text()[self._offset :][-2000:])
+        await until(lambda: "Successfully registered" in self._said(), 90, self._said)
 
     async def end(self, how: signal.Signals) -> None:
         """Send a signal, and wait for the end."""
-        os.kill(self._pid, how)
-
-        async def gone() -> bool:
-            return not await asyncio.to_thread(os.path.exists, f"/proc/{self._pid}")
-
-        await until(gone, seconds=60, complaint=lambda: self._log.read_text()[-2000:])
-        self._ended = True
+        signal.pidfd_send_signal(self._process, how)
+        await until(lambda: select.select([self._process], [], [], 0)[0], 90, self._said)
 
     def kill(self) -> None:
         """Kill it, unless it has ended."""
-        if not self._ended:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        os.close(self._process)
+
+    def _said(self) -> str:
+        with self._log.open("rb") as file:
+            file.seek(self._offset)
+            return file.read().decode(errors="replace")
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def stack() -> AsyncIterator[EmbeddedStack]:
     """An orchestrator for two users, still without a worker."""
     with tempfile.TemporaryDirectory(prefix="bot-runner-faults-") as folder:
@@ -130,14 +121,11 @@ async def stack() -> AsyncIterator[EmbeddedStack]:
         clients.write_text(
             '[alice]\ntoken = "alice"\nuser_id = "alice"\n[mallory]\ntoken = "mallory"\nuser_id = "mallory"\n'
         )
-        options = StackOptions(
-            workers=0,
-            worker_env={**WORKER_ENV, "DRAIN_SECONDS": "0"},
-            orchestrator_env={"CLIENTS_CONFIG_PATH": str(clients)},
-        )
-        async with EmbeddedStack(options) as running:
+        env = {**WORKER_ENV, "DRAIN_SECONDS": "0"}
+        async with running_stack(
+            workers=0, worker_env=env, orchestrator_env={"CLIENTS_CONFIG_PATH": str(clients)}
+        ) as (running, _):
             yield running
-            await sweep(running)
 
 
 async def test_a_bot_stays_up_over_200_restarts(stack: EmbeddedStack, engine: Engine, tmp_path: Path) -> None:
@@ -146,8 +134,7 @@ async def test_a_bot_stays_up_over_200_restarts(stack: EmbeddedStack, engine: En
         workers = Nursery(stack, tmp_path)
         exits.callback(workers.close)
         first = await workers.worker(WORKERS[0])
-        started = await alice.result("start", bot_id="steady", **simple())
-        assert started.get("status") == "started", started
+        started = await alice.starts("steady")
         before = await _life(engine, started["container_id"])
         await first.end(signal.SIGKILL)
 
@@ -159,14 +146,14 @@ async def test_a_bot_stays_up_over_200_restarts(stack: EmbeddedStack, engine: En
         last = [await workers.worker(name) for name in WORKERS]
         for worker in last:
             exits.push_async_callback(worker.end, signal.SIGTERM)
-        served = sum([await asyncio.wait_for(load, 120) for load in loads])
+        served = sum(await asyncio.gather(*loads))
 
         assert served >= LOADS, "there was no load to speak of"
         assert await _life(engine, started["container_id"]) == before
         report = await alice.result("status", bot_id="steady")
         assert (report["status"], report["restart_count"]) == ("running", 0)
         assert report["expires_at"] == started["expires_at"]
-        state = await settled(engine, stack.namespace, seconds=90)
+        state = await settled(engine, stack.namespace)
         assert state.running() == ["steady"]
         assert len(state.bots) == 1 + LOADS
 
@@ -187,9 +174,11 @@ async def _load(client: PatientClient, bot_id: str, enough: asyncio.Event) -> in
     served = 0
     while not enough.is_set():
         for action, params in (("start", simple()), ("stop", {})):
-            ended = await client.end_of(await client.post(action, bot_id=bot_id, **params), seconds=120)
+            ended = await client.end_of(await client.post(action, bot_id=bot_id, **params))
             served += "error" not in ended["result"]
-    stopped: dict[str, Any] = await client.result("stop", bot_id=bot_id)
+    # Whatever became of those: from now on the workers live.
+    await client.result("start", bot_id=bot_id, **simple())
+    stopped = await client.result("stop", bot_id=bot_id)
     assert stopped.get("status") == "stopped", stopped
     return served
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from tests.conftest import IDLE_BOT
 from tests.corpus.git_repositories import Repository
 from tests.corpus.git_server import serve_repositories
@@ -21,10 +20,6 @@ from tests.faults.state import settled
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.identity import BOT_ID
 from bot_runner_worker.testing.source_server import Server
-
-pytestmark = [
-    pytest.mark.fault, pytest.mark.stack, pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"),
-]  # fmt: skip
 
 SIMPLE = simple()
 OTHER = simple(IDLE_BOT + "# other\n", replace=True)
@@ -115,7 +110,7 @@ def git_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def links(git_url: str) -> AsyncIterator[dict[str, Any]]:
     """The stack under test and all that we stand in between."""
     async with (
@@ -130,7 +125,17 @@ async def links(git_url: str) -> AsyncIterator[dict[str, Any]]:
         }
 
 
-@pytest.mark.parametrize("name", KILLS)
+SHOWN = "start: container made"
+"""What `make test` shows."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=getattr(pytest.mark, "engine" if name == SHOWN else "faults"))
+        for name in KILLS
+    ],
+)
 async def test_a_worker_that_is_killed_leaves_each_bot_once(
     name: str, links: dict[str, Any], engine: Engine
 ) -> None:
@@ -144,7 +149,7 @@ async def test_a_worker_that_is_killed_leaves_each_bot_once(
     elif params == "project":
         params = project(bot_id)
     if kill.already:
-        assert (await client.result("start", bot_id=bot_id, **SIMPLE))["status"] == "started"
+        await client.starts(bot_id)
 
     await stack.kill_at(links[kill.link], kill.at, kill.action, bot_id=bot_id, **params)
     await settled(engine, namespace)
