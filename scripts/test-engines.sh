@@ -14,5 +14,5 @@ tests=(
 # Left out: tests/cli and tests/orchestrator, which have no Engine; tests/images and the demo, which show how images
 # are built and commands read, not what an Engine does; tests/faults, which brings an Engine of its own.
 
-(($#)) || set -- -m "engine or slow or engines" "${tests[@]}"
+(($#)) || set -- -m "engine or slow" "${tests[@]}"
 exec scripts/newer-engine.sh .venv/bin/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 SLOWEST = 10
-WORTH_RECORDING = 2.0
+WORTH_RECORDING = 2
 """Seconds from which it matters when a file is begun."""
 
 
@@ -37,17 +37,14 @@ def main(folder: Path, record: Path | None) -> None:
 
 
 def _record(tests: dict[str, dict[str, object]], target: Path) -> None:
-    files: dict[str, float] = defaultdict(float)
+    recorded: dict[str, dict[str, float]] = json.loads(target.read_text()) if target.exists() else {}
+    files: dict[tuple[str, str], float] = defaultdict(float)
     for name, test in tests.items():
-        files[name.partition("::")[0]] += float(str(test["seconds"]))
-    before = json.loads(target.read_text()) if target.exists() else {}
-    seconds = {**before, **{name: round(each) for name, each in files.items()}}
-    kept = {
-        name: each
-        for name, each in sorted(seconds.items())
-        if each >= WORTH_RECORDING and Path(name).exists()
-    }
-    target.write_text(json.dumps(kept, indent=1) + "\n")
+        files[str(test["tier"]), name.partition("::")[0]] += float(str(test["seconds"]))
+    for tier in {tier for tier, _ in files}:
+        of_tier = {file: round(seconds) for (each, file), seconds in files.items() if each == tier}
+        recorded[tier] = {file: of_tier[file] for file in sorted(of_tier) if of_tier[file] >= WORTH_RECORDING}
+    target.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

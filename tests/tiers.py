@@ -14,11 +14,10 @@ TIERS = {
     "faults": "kills, hangs or fills something that bots depend on; part of `make test-full`",
     "compose": "brings compose.yaml up; part of `make test-full`",
     "images": "builds the published images, wheels or documentation; part of `make test-full`",
-    "engines": "needs an Engine of another version; part of `make test-engines` alone",
 }
 
 RECORDED = Path(__file__).parent / "durations.json"
-"""Seconds by file, of those that take long: `make test-times` writes it anew."""
+"""Seconds by tier and file, of those that take long: `make test-times` writes it anew."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,15 +29,16 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give each test its one tier, and begin with the files that take longest: no process ends alone."""
+    recorded = json.loads(RECORDED.read_text())
+    seconds: dict[pytest.Item, float] = {}
     for item in items:
-        tiers = {mark.name for mark in item.iter_markers() if mark.name in TIERS}
-        if not tiers:
-            item.add_marker("quick")
-        elif len(tiers) > 1:
+        tiers = {mark.name for mark in item.iter_markers() if mark.name in TIERS} or {"quick"}
+        if len(tiers) > 1:
             raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
-    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
-    here = {path: str(path.relative_to(config.rootpath)) for path in {item.path for item in items}}
-    items.sort(key=lambda item: -recorded.get(here[item.path], 0))
+        (tier,) = tiers
+        item.add_marker(tier)
+        seconds[item] = recorded.get(tier, {}).get(str(item.path.relative_to(config.rootpath)), 0)
+    items.sort(key=lambda item: -seconds[item])
 
 
 class _Times:
