@@ -269,16 +269,22 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
+@pytest.fixture
+def redis_settings(redis_port: int) -> dict[str, Any]:
+    """Overrides for Redis, emptied: a worker of another test would be given this one's tasks."""
+    with socket.create_connection(("127.0.0.1", redis_port), 30) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(100).startswith(b"+OK")
+    return {"storage": "redis", "redis_host": "127.0.0.1", "redis_port": redis_port}
+
+
 @pytest.fixture(params=["memory", "redis"])
 def storage_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Overrides for each of the two storages, for what is promised of both."""
     if request.param == "memory":
         return {"storage": "memory"}
-    port = request.getfixturevalue("redis_port")
-    with socket.create_connection(("127.0.0.1", port), 1) as connection:
-        connection.sendall(b"FLUSHALL\r\n")
-        assert connection.recv(100).startswith(b"+OK")
-    return {"storage": "redis", "redis_host": "127.0.0.1", "redis_port": port}
+    settings: dict[str, Any] = request.getfixturevalue("redis_settings")
+    return settings
 
 
 @pytest.fixture

@@ -19,14 +19,13 @@ JOBS = 20
 async def cutter(redis_port: int) -> AsyncIterator[redis.asyncio.Redis]:
     """Somebody who may close the others' connections."""
     client = redis.asyncio.Redis(port=redis_port)
-    await client.flushall()
     yield client
     await client.aclose()
 
 
 @pytest.fixture
-async def orchestrator(make_orchestrator: Any, redis_port: int, cutter: Any) -> Any:
-    return await make_orchestrator(storage="redis", redis_host="127.0.0.1", redis_port=redis_port)
+async def orchestrator(make_orchestrator: Any, redis_settings: dict[str, Any], cutter: Any) -> Any:
+    return await make_orchestrator(**redis_settings)
 
 
 async def cut(cutter: redis.asyncio.Redis) -> None:

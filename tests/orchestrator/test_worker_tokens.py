@@ -72,16 +72,14 @@ async def test_short_lived_tokens_are_not_issued(orchestrator, make_worker) -> N
             assert response.status == 404
 
 
-async def test_no_token_is_in_redis(make_orchestrator, make_worker, redis_port, write) -> None:
+async def test_no_token_is_in_redis(make_orchestrator, make_worker, redis_settings, write) -> None:
     tokens = load_worker_tokens(write(FILE))
-    orchestrator = await make_orchestrator(
-        worker_tokens=tokens, storage="redis", redis_host="127.0.0.1", redis_port=redis_port
-    )
+    orchestrator = await make_orchestrator(worker_tokens=tokens, **redis_settings)
     worker = await make_worker(orchestrator, worker_id="own", token="token-of-own", go=False)
     job_id = await orchestrator.post()
     assert await worker.poll()
     # The job is under way: its params are there, and no header of the request that brought them.
-    found = everything_in_redis(redis_port)
+    found = everything_in_redis(redis_settings["redis_port"])
     assert job_id.encode() in found
     assert b"print()" in found
     for token in (b"token-of-own", b"token-of-gpus", b"token-of-alice", b"worker-token-of-the-tests"):

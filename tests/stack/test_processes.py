@@ -140,7 +140,7 @@ def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 import os, sys, time
 from pathlib import Path
 from bot_runner_stack.processes import ManagedProcess
-process = ManagedProcess("child", [sys.executable, "-c", "import time; time.sleep(60)"],
+process = ManagedProcess("child", [sys.executable, "-uc", "import time; print('up'); time.sleep(60)"],
                          environment=dict(os.environ), log=Path({str(tmp_path / "log")!r}), cwd=Path("/"))
 process.start()
 print(process.pid, flush=True)
@@ -149,8 +149,8 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        # It has become the command, and asked the kernel for that.
-        until_sync(lambda: "setpriv" not in Path(f"/proc/{child}/comm").read_text())
+        # It asks the kernel for that before it becomes the command.
+        until_sync(lambda: "up" in (tmp_path / "log").read_text(), what="the command's first word")
         parent.kill()
 
     until_sync(lambda: not exists(child) or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text())
