@@ -11,6 +11,18 @@ logs=.state/test
 rm -rf "$logs"
 mkdir -p "$logs"
 declare -A stages=() # process id → name
+set -m               # a process group for each stage: Ctrl-C ends all of it
+
+# give_up SIGNAL: hands the signal on to all that runs. After Ctrl-C, pytest removes what its tests have made.
+give_up() {
+  local pid
+  trap '' INT TERM
+  for pid in "${!stages[@]}"; do kill "-$1" -- "-$pid" 2>/dev/null || true; done
+  wait
+  fail "The tests were ended before their time."
+}
+trap 'give_up INT' INT
+trap 'give_up TERM' TERM
 
 # stage NAME COMMAND…: runs it in the background, with its output, its end and its seconds in .state/test/NAME.*
 stage() {
