@@ -4,20 +4,20 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.conftest import IDLE_BOT
 from tests.faults.bots import MORTAL_BOT, POLITE_BOT, simple
-from tests.faults.running import PATIENCE, WORKER_ENV, History, PatientClient, readiness
+from tests.faults.running import PATIENCE, WORKER_ENV, History, PatientClient, readiness, running_stack
 from tests.faults.second_engine import SecondEngine
 from tests.faults.state import look
 from tests.stack.conftest import TERMINAL
 
 from bot_runner_stack import ports
-from bot_runner_stack.embedded import EmbeddedStack, StackOptions
+from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_stack.processes import ManagedProcess
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.errors import Unavailable
@@ -26,7 +26,7 @@ from bot_runner_worker.testing.waiting import stays, until
 
 BOTS = 20
 FEW_BOTS = 4
-"""What does where their number proves nothing."""
+"""What `make test` does with."""
 
 
 @dataclass
@@ -96,24 +96,24 @@ def docker() -> Iterator[SecondEngine]:
         made.remove()
 
 
-@pytest.fixture(scope="module")
-async def machine(docker: SecondEngine, request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
+@asynccontextmanager
+async def machine_with(docker: SecondEngine, count: int) -> AsyncIterator[Machine]:
     """The runner on it, with bots that run, one that was stopped and one that has exited.
 
-    Every other one ends in order on SIGTERM.
+    Every other one ends in order on SIGTERM. None is left: an Engine that starts brings back all it has.
     """
     async with AsyncExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-faults-")))
         history = History(folder / "history.sqlite")
         health = f"127.0.0.1:{ports.free_port('127.0.0.1')}"
-        options = StackOptions(
-            worker_env={**WORKER_ENV, "DOCKER_HOST": docker.address, "HEALTH_ADDRESS": health},
-            orchestrator_env={**PATIENCE, **history.environment},
+        stack, client = await exits.enter_async_context(
+            running_stack(
+                worker_env={**WORKER_ENV, "DOCKER_HOST": docker.address, "HEALTH_ADDRESS": health},
+                orchestrator_env={**PATIENCE, **history.environment},
+            )
         )
-        stack = await exits.enter_async_context(EmbeddedStack(options))
         engine = await exits.enter_async_context(Engine(docker.address))
-        client = PatientClient(stack.url, stack.client_token)
-        bots = [f"bot-{number}" for number in range(request.param)]
+        bots = [f"bot-{number}" for number in range(count)]
         codes = {bot: (IDLE_BOT, POLITE_BOT)[number % 2] for number, bot in enumerate(bots)}
         codes |= {"stopped": IDLE_BOT, "exited": "print('done')"}
         await asyncio.gather(*(client.starts(bot, **simple(code)) for bot, code in codes.items()))
@@ -122,19 +122,27 @@ async def machine(docker: SecondEngine, request: pytest.FixtureRequest) -> Async
         yield Machine(docker, engine, stack, client, history, health, bots)
 
 
-CASES = [(how, worker) for how in (signal.SIGKILL, signal.SIGTERM) for worker in ("stays", "dies too")]
+@pytest.fixture(scope="module")
+async def machine(docker: SecondEngine) -> AsyncIterator[Machine]:
+    """With as many bots as a small operator has."""
+    async with machine_with(docker, BOTS) as made:
+        yield made
 
 
-@pytest.mark.parametrize(
-    ("machine", "how", "worker"),
-    [
-        pytest.param(FEW_BOTS, *CASES[0], marks=pytest.mark.engine),
-        *(pytest.param(BOTS, *case, marks=pytest.mark.faults) for case in CASES),
-    ],
-    indirect=["machine"],
-    ids=lambda value: getattr(value, "name", None),
-)
+@pytest.mark.engine
+async def test_a_few_bots_run_again(docker: SecondEngine) -> None:
+    async with machine_with(docker, FEW_BOTS) as machine:
+        await goes_down_and_comes_back(machine, signal.SIGKILL, "stays")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("worker", ["stays", "dies too"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
 async def test_bots_run_again(how: signal.Signals, worker: str, machine: Machine) -> None:
+    await goes_down_and_comes_back(machine, how, worker)
+
+
+async def goes_down_and_comes_back(machine: Machine, how: signal.Signals, worker: str) -> None:
     """``dies too``: the whole machine goes down, in order or by a loss of power."""
     ids = await machine.ids()
     if worker == "dies too":
@@ -147,7 +155,6 @@ async def test_bots_run_again(how: signal.Signals, worker: str, machine: Machine
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("machine", [BOTS], indirect=True)
 async def test_an_engine_that_hangs(machine: Machine) -> None:
     ids = await machine.ids()
     machine.docker.signal(signal.SIGSTOP)
@@ -163,7 +170,6 @@ async def test_an_engine_that_hangs(machine: Machine) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("machine", [FEW_BOTS], indirect=True)  # a job waits 50 s at most
 async def test_an_engine_that_is_away(machine: Machine) -> None:
     """The worker says so and takes no tasks; those that come meanwhile are served when it is back."""
     ids = await machine.ids()
@@ -173,9 +179,9 @@ async def test_an_engine_that_is_away(machine: Machine) -> None:
     await stays(lambda: _waits(machine, job), 5)
     await asyncio.to_thread(machine.docker.start)
     await until(lambda: _is(machine, 200), 60, machine.worker.log_tail)
-    ended = await machine.client.end_of(job)
-    assert ended["result"].get("status") == "started", ended
-    ids |= {"late": ended["result"]["container_id"]}
+    late = (await machine.client.end_of(job))["result"]
+    assert late.get("status") == "started", late
+    ids |= {"late": late["container_id"]}
     await machine.is_as_before(ids)
 
 
