@@ -52,14 +52,11 @@ together() {
   done
 }
 
-# tests NAME PROCESSES MARKERS [PATH…]: pytest's tests that carry one of the markers, in the worker's environment.
+# tests NAME PROCESSES MARKERS: pytest's tests that carry one of the markers, in the worker's environment.
 # A file stays in one process, so that what its tests share is made once.
 tests() {
-  local name=$1 processes=$2 markers=$3
-  shift 3
-  (($#)) || set -- tests
-  TEST_TIMES=$logs/$name.json .venv/bin/pytest --numprocesses "$processes" --dist loadfile \
-    --no-loadscope-reorder -m "$markers" --ignore tests/orchestrator "$@"
+  TEST_TIMES=$logs/$1.json .venv/bin/pytest --numprocesses "$2" --dist loadfile --no-loadscope-reorder -m "$3" \
+    --ignore tests/orchestrator tests
 }
 
 # of_orchestrator NAME MARKERS: the same in the orchestrator's environment; its tests mostly wait.
@@ -69,29 +66,25 @@ of_orchestrator() {
     --confcutdir tests/orchestrator tests/orchestrator
 }
 
+if [[ $tier != quick ]]; then
+  BASE_IMAGE=$(<.state/base-image)
+  export BASE_IMAGE
+fi
 case $tier in
-  quick)
+  quick | usual)
     stage lint scripts/lint.sh
     stage quick tests quick 2 quick
     stage orchestrator of_orchestrator orchestrator quick
     together
-    ;;
-  usual)
-    BASE_IMAGE=$(<.state/base-image)
-    export BASE_IMAGE
-    stage lint scripts/lint.sh
-    stage quick tests quick 2 quick
-    stage orchestrator of_orchestrator orchestrator quick
-    together
-    stage engine tests engine 3 engine
-    together
+    if [[ $tier == usual ]]; then
+      stage engine tests engine 3 engine
+      together
+    fi
     ;;
   full)
-    BASE_IMAGE=$(<.state/base-image)
-    export BASE_IMAGE
     stage orchestrator of_orchestrator orchestrator slow
     stage slow tests slow 3 "slow or compose or images"
-    stage faults tests faults 2 faults tests/faults
+    stage faults tests faults 2 faults
     together
     ;;
   *) fail "usage: scripts/test.sh quick|usual|full" ;;
