@@ -319,8 +319,11 @@ async def test_what_several_workers_remove_at_once_is_gone_for_all_of_them(build
 async def test_a_build_whose_step_another_worker_removed_is_done_again(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two steps nothing holds the image of the first. The fault is injected: the moment is short."""
-    real, faults = builds.build, iter(["No such image: sha256:0123456789abcdef"] * 2)
+    """Between two steps nothing holds the image of the first, and while the builder looks for one in its
+    cache, nothing holds those of other builds. The fault is injected: the moment is short.
+    """
+    lost = ("No such image: sha256:0123456789abcdef", 'unable to find image "sha256:0123456789abcdef"')
+    real, faults = builds.build, iter(lost)
 
     async def unlucky(*arguments: Any, **options: Any) -> None:
         if (fault := next(faults, None)) is not None:

@@ -35,12 +35,16 @@ _EXIT_HINTS = {
     "127": "A command was not found; install it in an earlier step, or use another base image.",
 }
 # All base images are there and named by their ids.
-_LOST_STEP = re.compile(r"No such image: sha256:|.*(unknown parent image ID|layer does not exist)")
+_LOST_STEP = re.compile(
+    r"No such image: sha256:|unable to find image \"sha256:|.*(unknown parent image ID|layer does not exist)"
+)
 _GENERAL_HINT = "The last lines of the build's output are in details.log."
 
 
 def lost_a_step(error: BuildError) -> bool:
-    """Whether an image of one of its own steps is gone: another worker's build that failed had shared it."""
+    """Whether an image of a step is gone: another worker's build that failed had shared it, or had made one on
+    the same base while the builder looked through all of them (moby's ``getLocalCachedImage``).
+    """
     return _LOST_STEP.match(error.message) is not None
 
 
