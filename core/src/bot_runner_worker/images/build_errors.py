@@ -42,8 +42,8 @@ _GENERAL_HINT = "The last lines of the build's output are in details.log."
 
 
 def lost_a_step(error: BuildError) -> bool:
-    """Whether an image of a step is gone: another worker's build that failed had shared it, or had made one on
-    the same base while the builder looked through all of them (moby's ``getLocalCachedImage``).
+    """Whether an image of a step is gone: another worker's build that failed had shared it, or had made one
+    on the same base while the builder looked through all of them (moby's ``getLocalCachedImage``).
     """
     return _LOST_STEP.match(error.message) is not None
 
