@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.docker_api import Docker, DockerError
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 
 LABEL = "bot-runner-bench"
 LABELS = {LABEL: "1"}

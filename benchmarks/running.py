@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from benchmarks.docker_api import Docker
-from bot_runner_worker.identity import NAMESPACE, BotKey
+from bot_runner_worker.model.identity import NAMESPACE, BotKey
 from bot_runner_worker.runner import Runner
 
 REST_SECONDS = 0.8

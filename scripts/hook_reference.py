@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bot_runner_worker import plugin, projects, testing
-from bot_runner_worker.errors import BotRunnerError
 from bot_runner_worker.hookspecs import PROJECT, HookSpecs
+from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.plugins.tools import ImageProvider
 from bot_runner_worker.testing import pytest_plugin
 

@@ -11,12 +11,12 @@ from tests.images.docker_cli import REPOSITORY
 from tests.test_readmes import default_of
 from typer.testing import CliRunner
 
-from bot_runner_worker.checks import NAMES
-from bot_runner_worker.checks.engine import OLDEST_API, TESTED
 from bot_runner_worker.cli import app
-from bot_runner_worker.errors import Code
-from bot_runner_worker.events import EventType
-from bot_runner_worker.health.metrics import Metrics
+from bot_runner_worker.diagnostics.checks.engine import OLDEST_API, TESTED
+from bot_runner_worker.diagnostics.doctor import NAMES
+from bot_runner_worker.diagnostics.metrics import Metrics
+from bot_runner_worker.model.errors import Code
+from bot_runner_worker.model.events import EventType
 from bot_runner_worker.settings import Settings
 
 GUIDES = ("docs/operating.md", "docs/operating.ru.md")

@@ -8,7 +8,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 from tests.stack.test_whole_stack import PLUGIN
 
-from bot_runner_worker.quantities import format_size
+from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.settings import Settings
 
 READMES = ("README.md", "README.ru.md")

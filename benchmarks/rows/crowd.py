@@ -18,8 +18,8 @@ from benchmarks.memory import available, proportional, resident
 from benchmarks.results import Curve, difference, ratio, value
 from benchmarks.running import BenchRunner
 from benchmarks.stack import stack
-from bot_runner_worker.events import BotEvent, EventType
-from bot_runner_worker.identity import NAMESPACE, ROLE, USER_ID, BotKey
+from bot_runner_worker.model.events import BotEvent, EventType
+from bot_runner_worker.model.identity import NAMESPACE, ROLE, USER_ID, BotKey
 
 RUNGS = (10, 50, 200)
 QUICK_RUNGS = (10,)

@@ -14,7 +14,7 @@ from benchmarks.measuring import Sample
 from benchmarks.results import ratio, value
 from benchmarks.running import BenchRunner, new_code
 from benchmarks.servers import ADDRESSES_ALLOWED, CountingRegistry, GitServer
-from bot_runner_worker.identity import ROLE
+from bot_runner_worker.model.identity import ROLE
 
 USER = "redeployer"
 

@@ -6,7 +6,7 @@ from benchmarks import by_hand
 from benchmarks.bench import Bench
 from benchmarks.engine_events import most_at_once, seconds_without
 from benchmarks.results import ratio, value
-from bot_runner_worker.identity import BOT_ID, NAMESPACE, BotKey
+from bot_runner_worker.model.identity import BOT_ID, NAMESPACE, BotKey
 
 USER = "replacer"
 

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.docker_api import Docker
 from benchmarks.leftovers import LABEL, find
 
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 
 OURS: list[dict[str, str]] = [{LABEL: "1"}, {NAMESPACE: "bench-12345678-start"}]
 OTHERS: list[dict[str, str] | None] = [None, {}, {NAMESPACE: "default"}, {NAMESPACE: "my-bench-1"}]

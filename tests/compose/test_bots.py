@@ -5,7 +5,7 @@ from tests.conftest import BASE_IMAGE, MakeRunner
 from tests.images.docker_cli import docker
 
 from bot_runner_stack.compose.bots import bots_of
-from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE, BotKey
+from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE, BotKey
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 
 from bot_runner_worker.plugins import core
-from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.loading import LoadedPlugins, load
+from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.plugins.rules import HookRules
 
 HEADER = "from bot_runner_worker.plugin import *\n"

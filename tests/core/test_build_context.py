@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.images.context import BuildContext, BuildContextWriter, checked_path
+from bot_runner_worker.images.context import BuildContext, BuildContextWriter
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.paths import checked_path
 
 
 def context(files: dict[str, str], *, executable: frozenset[str] = frozenset()) -> BuildContext:

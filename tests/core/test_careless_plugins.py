@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from tests.core.plugin_factory import COMPLETE, PluginFolder, greeter
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.events import BotEvent, EventType
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.plugins import blocking, guard, mailboxes
-from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.events import BotEvent, EventType
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.requests import StrictModel
+from bot_runner_worker.plugins import blocking, guard
+from bot_runner_worker.plugins import events as mailboxes
+from bot_runner_worker.plugins.catalogue import DeploymentRequest
+from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.plugins.output import PluginLogLimit, standard_output_limited
 from bot_runner_worker.plugins.rules import HookRules
-from bot_runner_worker.plugins.sources import DeploymentRequest
-from bot_runner_worker.requests import StrictModel
 from bot_runner_worker.testing.memory_runner import memory_runner
 from bot_runner_worker.testing.waiting import until
 

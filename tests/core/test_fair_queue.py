@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from bot_runner_worker.fair_queue import FairQueue
+from bot_runner_worker.aio import FairQueue
 
 
 class Work:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.requests import BotRequest, parse
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.requests import BotRequest, parse
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.core.health.test_server import Served, gateway, served
+from tests.core.diagnostics.test_server import Served, gateway, served
 from tests.core.plugin_factory import PluginFolder, greeter
 
-from bot_runner_worker.plugins import mailboxes
+from bot_runner_worker.plugins import events as mailboxes
 from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.testing.memory_runner import memory_runner
 

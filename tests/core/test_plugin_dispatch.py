@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from tests.core.plugin_factory import COMPLETE, PluginFolder
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.events import BotEvent, EventType
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.plugins.sources import DeploymentRequest
-from bot_runner_worker.requests import StrictModel
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.events import BotEvent, EventType
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.requests import StrictModel
+from bot_runner_worker.plugins.catalogue import DeploymentRequest
 
 REQUEST: DeploymentRequest[Any] = DeploymentRequest(BotKey("user", "bot"), "m", "s", StrictModel())
 TOOLS: Any = SimpleNamespace(images=None)

@@ -3,7 +3,7 @@
 import pytest
 from tests.core.plugin_factory import COMPLETE, PluginFolder
 
-from bot_runner_worker.errors import PluginError
+from bot_runner_worker.model.errors import PluginError
 
 GOOD = COMPLETE.format(mode="good", source="good")
 

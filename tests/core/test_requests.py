@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.requests import GetLogs, ListBots, StartBot, parse
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.requests import GetLogs, ListBots, StartBot, parse
 
 START = {"user_id": "user", "bot_id": "bot", "deployment_mode": "simple"}
 

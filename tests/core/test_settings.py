@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot_runner_worker.errors import SettingsError
-from bot_runner_worker.quantities import format_size, parse_size
+from bot_runner_worker.model.errors import SettingsError
+from bot_runner_worker.model.quantities import format_size, parse_size
 from bot_runner_worker.settings import Settings
 
 SEED_DEFAULTS = {

@@ -6,9 +6,9 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.plugins.sources import DeploymentSource, SourceCatalogue
-from bot_runner_worker.requests import StrictModel
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.requests import StrictModel
+from bot_runner_worker.plugins.catalogue import DeploymentSource, SourceCatalogue
 
 
 class Git(StrictModel):

@@ -12,15 +12,15 @@ from rxon.exceptions import RxonError, RxonNetworkError
 from rxon.models import SecurityContext, TaskResult, WorkerEventPayload
 from rxon.security import sign_payload, verify_signature
 
-from bot_runner_worker.health.findings import State
+from bot_runner_worker.diagnostics.results import State
 from bot_runner_worker.tasks.outcome import Ending, Outcome
 from bot_runner_worker.testing.waiting import until
-from bot_runner_worker.worker import link as links
 from bot_runner_worker.worker import outbox as outboxes
 from bot_runner_worker.worker import running
-from bot_runner_worker.worker.link import OrchestratorLink
+from bot_runner_worker.worker import transport as links
 from bot_runner_worker.worker.outbox import EventOutbox
 from bot_runner_worker.worker.running import RunningTasks
+from bot_runner_worker.worker.transport import OrchestratorTransport
 
 TOKEN = "test-worker-token"
 RESULT = TaskResult(job_id="job", task_id="task", worker_id="w", status="success", timestamp=1)
@@ -68,13 +68,13 @@ async def orchestrator() -> AsyncIterator[Orchestrator]:
 @pytest.fixture
 async def link(
     orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[OrchestratorLink]:
+) -> AsyncIterator[OrchestratorTransport]:
     monkeypatch.setattr(links, "LONGEST_PAUSE", 0.01)
 
     def sign(message: Any, unsigned: list[str]) -> SecurityContext:
         return SecurityContext(signature=sign_payload(message, TOKEN, ignore_fields=unsigned), signer_id="w")
 
-    link = OrchestratorLink(sign=sign, base_url=orchestrator.url, worker_id="w", token=TOKEN)
+    link = OrchestratorTransport(sign=sign, base_url=orchestrator.url, worker_id="w", token=TOKEN)
     await link.connect()
     yield link
     await link.close()
@@ -83,14 +83,14 @@ async def link(
 AWAY = [(0, None), (503, {}), (500, {"error": "Redis is gone"}), (429, {"error": "slowly"})] * 20
 
 
-async def test_a_result_outlasts_any_outage(link: OrchestratorLink, orchestrator: Orchestrator) -> None:
+async def test_a_result_outlasts_any_outage(link: OrchestratorTransport, orchestrator: Orchestrator) -> None:
     orchestrator.answers = [*AWAY]
     assert await link.send_result(RESULT) is True
     assert [result["task_id"] for result in orchestrator.accepted] == ["task"]
 
 
 async def test_what_was_held_back_carries_the_time_of_its_delivery(
-    link: OrchestratorLink, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+    link: OrchestratorTransport, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The orchestrator refuses what is older than 60 s, and what was changed after it was signed."""
     now = [1000.0]
@@ -112,14 +112,14 @@ async def test_what_was_held_back_carries_the_time_of_its_delivery(
 
 
 async def test_a_result_that_nobody_waits_for_is_let_go(
-    link: OrchestratorLink, orchestrator: Orchestrator
+    link: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     orchestrator.answers = [(200, {"status": "ignored", "reason": "stale"})]
     assert await link.send_result(RESULT) is False
 
 
 async def test_a_result_that_is_refused_again_and_again_is_given_up(
-    link: OrchestratorLink, orchestrator: Orchestrator
+    link: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     orchestrator.answers = [(403, {"error": "Message timestamp expired"})] * 100
     with pytest.raises(RxonError):
@@ -128,7 +128,7 @@ async def test_a_result_that_is_refused_again_and_again_is_given_up(
 
 
 async def test_an_event_that_got_there_without_an_answer_is_not_told_twice(
-    link: OrchestratorLink, orchestrator: Orchestrator
+    link: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     orchestrator.answers = [(0, None), (403, {"error": "Duplicate message detected (replay attack)"})]
     await link.deliver(event("bot_started"))
@@ -136,7 +136,7 @@ async def test_an_event_that_got_there_without_an_answer_is_not_told_twice(
 
 
 async def test_a_server_that_fails_counts_as_one_that_is_away(
-    link: OrchestratorLink, orchestrator: Orchestrator
+    link: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     """The SDK backs off from what is away only; everything else it asks again 20 times a second."""
     orchestrator.answers = [(500, {"error": "Redis is gone"})]
@@ -144,7 +144,7 @@ async def test_a_server_that_fails_counts_as_one_that_is_away(
         await link.poll_task(timeout=1)
 
 
-async def test_it_stays_with_its_own_token(link: OrchestratorLink, orchestrator: Orchestrator) -> None:
+async def test_it_stays_with_its_own_token(link: OrchestratorTransport, orchestrator: Orchestrator) -> None:
     """A token that the orchestrator issued would be worth nothing to one that has forgotten it."""
     issued = {"access_token": "x", "refresh_token": "y", "expires_in": 60, "worker_id": "w"}
     orchestrator.answers = [(401, {}), (200, issued), (200, issued)]
@@ -155,7 +155,7 @@ async def test_it_stays_with_its_own_token(link: OrchestratorLink, orchestrator:
 
 
 async def test_the_check_tells_whether_it_was_reached_recently(
-    link: OrchestratorLink, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+    link: OrchestratorTransport, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert link.check().state is State.FAILED
     await link.deliver(event("bot_started"))

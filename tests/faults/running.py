@@ -19,7 +19,7 @@ from tests.stack.conftest import TERMINAL, Client, running
 
 from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_stack.processes import ManagedProcess
-from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.testing.waiting import until
 
 WORKER_ENV = {

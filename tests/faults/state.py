@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.identity import (
+from bot_runner_worker.model.identity import (
     BOT_ID,
     CACHE_ROLE,
     INSTANCE,

@@ -14,7 +14,7 @@ from tests.faults.state import look, settled
 
 from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine, EngineError
-from bot_runner_worker.identity import BOT_ID, NAMESPACE
+from bot_runner_worker.model.identity import BOT_ID, NAMESPACE
 from bot_runner_worker.testing.waiting import until
 
 pytestmark = pytest.mark.faults

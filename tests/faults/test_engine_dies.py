@@ -20,8 +20,8 @@ from bot_runner_stack import ports
 from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_stack.processes import ManagedProcess
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.errors import Unavailable
-from bot_runner_worker.identity import BOT_ID
+from bot_runner_worker.model.errors import Unavailable
+from bot_runner_worker.model.identity import BOT_ID
 from bot_runner_worker.testing.waiting import stays, until
 
 BOTS = 20

@@ -14,7 +14,7 @@ from tests.faults.state import builds, settled
 
 from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.identity import BOT_ID
+from bot_runner_worker.model.identity import BOT_ID
 from bot_runner_worker.testing.waiting import stays, until
 
 pytestmark = pytest.mark.faults

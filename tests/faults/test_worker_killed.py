@@ -18,7 +18,7 @@ from tests.faults.running import InterceptedStack, intercepted_stack
 from tests.faults.state import settled
 
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.identity import BOT_ID
+from bot_runner_worker.model.identity import BOT_ID
 from bot_runner_worker.testing.source_server import Server
 
 SIMPLE = simple()

@@ -17,7 +17,7 @@ from tests.registry import Registry, private_registry, registry_folder
 
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_worker.engine import Engine, containers
-from bot_runner_worker.identity import NAMESPACE, USER_ID
+from bot_runner_worker.model.identity import NAMESPACE, USER_ID
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.testing.waiting import until

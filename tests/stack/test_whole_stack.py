@@ -20,7 +20,7 @@ from tests.stack.conftest import Client, client_of, running
 
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.testing.waiting import until
 
 SIMPLE = {"deployment_mode": "simple", "code": IDLE_BOT}

@@ -24,7 +24,7 @@ from tests.stack.conftest import client_of, running
 from bot_runner_stack import ports
 from bot_runner_stack.embedded import EmbeddedStack
 from bot_runner_worker.engine import Engine, containers
-from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.testing.waiting import until
 
 SIMPLE = {"deployment_mode": "simple", "code": IDLE_BOT}

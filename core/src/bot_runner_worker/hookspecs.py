@@ -14,12 +14,12 @@ from typing import Any
 
 import pluggy
 
-from bot_runner_worker.events import BotEvent
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.plugins.sources import DeploymentRequest, DeploymentSource
+from bot_runner_worker.model.events import BotEvent
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.options import ContainerOptions
+from bot_runner_worker.plugins.catalogue import DeploymentRequest, DeploymentSource
 from bot_runner_worker.plugins.tools import Tools
-from bot_runner_worker.runtime.options import ContainerOptions
 
 PROJECT = "bot_runner_worker"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -64,20 +64,20 @@ that it does not fit, and warns of one that has none.
 
 import pluggy
 
-from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.errors import Code, PluginError, Rejected, Unavailable
-from bot_runner_worker.events import BotEvent, EventType
 from bot_runner_worker.hookspecs import PROJECT
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.images.context import BuildContext, BuildContextWriter, checked_path
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.images.context import BuildContext, BuildContextWriter
+from bot_runner_worker.model.errors import Code, PluginError, Rejected, Unavailable
+from bot_runner_worker.model.events import BotEvent, EventType
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.options import ContainerOptions, Device, Files, Mount
+from bot_runner_worker.model.paths import checked_path
+from bot_runner_worker.model.quantities import format_size
+from bot_runner_worker.model.references import ImageReference, RegistryAuth
+from bot_runner_worker.model.requests import StrictModel
 from bot_runner_worker.outbound import OutboundPolicy, SourceUrl, parse_url
-from bot_runner_worker.plugins.sources import DeploymentRequest, DeploymentSource
+from bot_runner_worker.plugins.catalogue import DeploymentRequest, DeploymentSource
 from bot_runner_worker.plugins.tools import Tools
-from bot_runner_worker.quantities import format_size
-from bot_runner_worker.requests import StrictModel
-from bot_runner_worker.runtime.options import ContainerOptions, Device, Files, Mount
 from bot_runner_worker.settings import Settings
 
 hookimpl = pluggy.HookimplMarker(PROJECT)

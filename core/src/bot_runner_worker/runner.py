@@ -5,24 +5,24 @@ The orchestrator's worker and the command ``bot-runner-worker task`` both run ta
 
 from typing import Any, Self
 
+from bot_runner_worker.bots.admission import Admission
+from bot_runner_worker.bots.docker_runtime import DockerRuntime
+from bot_runner_worker.bots.limits_watch import Watcher
+from bot_runner_worker.bots.supervisor import Supervisor
 from bot_runner_worker.coordination import Coordination
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.health.observer import Observer
-from bot_runner_worker.images.retention import ImageRetention
+from bot_runner_worker.images.gc import ImageRetention
 from bot_runner_worker.images.store import ImageStore
-from bot_runner_worker.networks.ahead import NetworksAhead
+from bot_runner_worker.networks.prewarm import PrewarmedNetworks
 from bot_runner_worker.plugins import core as core_plugin
-from bot_runner_worker.plugins.dispatch import Plugins
 from bot_runner_worker.plugins.loading import load
+from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.plugins.rules import HookRules
-from bot_runner_worker.runtime.docker_engine import DockerRuntime
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.supervision.supervisor import Supervisor
-from bot_runner_worker.tasks.admission import Admission
+from bot_runner_worker.tasks.observer import Observer
 from bot_runner_worker.tasks.outcome import Outcome
 from bot_runner_worker.tasks.progress import Report
 from bot_runner_worker.tasks.task_runner import TaskRunner
-from bot_runner_worker.watching.watcher import Watcher
 
 
 class Runner:
@@ -41,7 +41,7 @@ class Runner:
         self.plugins = plugins or load_plugins(settings)
         self.engine = Engine(settings.docker_host)
         self.coordination = Coordination(self.engine, settings)
-        self.networks_ahead = NetworksAhead(self.engine, settings, self.coordination)
+        self.networks_ahead = PrewarmedNetworks(self.engine, settings, self.coordination)
         self.runtime = DockerRuntime(self.engine, settings, self.networks_ahead)
         self.admission = Admission(self.runtime, self.coordination, settings.max_bots_per_user)
         self.images = ImageStore(self.engine, settings, self.coordination.claims.making)

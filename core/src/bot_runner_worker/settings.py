@@ -12,13 +12,11 @@ from uuid import uuid4
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bot_runner_worker.errors import SettingsError
-from bot_runner_worker.host_patterns import HostPattern
-from bot_runner_worker.isolation.openings import OpeningField
-from bot_runner_worker.quantities import Size
-from bot_runner_worker.runtime.grants import GrantField, check_grants
-
-MIB = 1024 * 1024
+from bot_runner_worker.model.allow_rules import AllowRuleField
+from bot_runner_worker.model.errors import SettingsError
+from bot_runner_worker.model.grants import GrantField, check_grants
+from bot_runner_worker.model.hosts import HostPattern
+from bot_runner_worker.model.quantities import MIB, Size
 
 NO_TOKEN = "unused"  # noqa: S105 (no secret)
 """Stands for ``WORKER_TOKEN`` in commands that do not need one."""
@@ -99,7 +97,7 @@ class Settings(BaseSettings):
         pattern=r"^[a-z][a-z0-9_-]{1,6}$",
         description="Beginning of the names of the bots' bridges on the host, which the firewall closes",
     )
-    firewall_allow: Annotated[tuple[OpeningField, ...], NoDecode] = Field(
+    firewall_allow: Annotated[tuple[AllowRuleField, ...], NoDecode] = Field(
         (),
         description="Closed addresses that bots reach all the same, such as 10.1.2.3:8081 or 10.2.0.0/16; "
         "for bot-runner-worker firewall",

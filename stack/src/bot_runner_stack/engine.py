@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from bot_runner_stack.errors import StackError
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
 _TIME_LIMIT = aiohttp.ClientTimeout(total=10)

@@ -13,7 +13,7 @@ from bot_runner_stack import engine, ports, repository
 from bot_runner_stack.console import Progress, show_error
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_stack.errors import StackError
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 
 
 class UpSettings(BaseSettings):

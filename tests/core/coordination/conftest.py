@@ -9,7 +9,7 @@ from tests.conftest import ENGINE
 from bot_runner_worker.coordination import Coordination, liveness
 from bot_runner_worker.coordination.claims import Claims
 from bot_runner_worker.engine import Engine, volumes
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.settings import Settings
 
 PRESENCE_SECONDS = 5.0

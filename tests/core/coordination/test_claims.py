@@ -9,8 +9,8 @@ from tests.core.coordination.conftest import Workers, kill
 from bot_runner_worker.coordination import Coordination, liveness
 from bot_runner_worker.coordination.claim import Claim, Kind
 from bot_runner_worker.engine import Engine, volumes
-from bot_runner_worker.errors import Code, Unavailable
-from bot_runner_worker.identity import BotKey
+from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.testing.waiting import SCALE, until
 
 pytestmark = pytest.mark.slow

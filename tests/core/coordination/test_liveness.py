@@ -4,7 +4,7 @@ import pytest
 
 from bot_runner_worker.coordination import liveness
 from bot_runner_worker.coordination.liveness import PRESENCE_SECONDS, Census
-from bot_runner_worker.identity import INSTANCE, PRESENCE_ROLE, ROLE
+from bot_runner_worker.model.identity import INSTANCE, PRESENCE_ROLE, ROLE
 
 EVERY = PRESENCE_SECONDS / 6
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import pytest
 from tests.conftest import BASE_IMAGE, RunnerUnderTest
 
-from bot_runner_worker.errors import BotRunnerError
 from bot_runner_worker.images.context import BuildContextWriter
-from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.store import ImageStore
+from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.model.image import Image
 from bot_runner_worker.plugins.tools import Tools
 
 FROM = f"FROM {BASE_IMAGE}\n"

@@ -7,7 +7,7 @@ from tests.conftest import MakeRunner
 from tests.core.images.building import FROM, Builder
 from tests.registry import Registry, build
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 
 COPY = "COPY bot.py /bot.py\n"
 FILES = {"bot.py": b"print()\n"}

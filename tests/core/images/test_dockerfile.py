@@ -2,10 +2,10 @@
 
 import pytest
 
-from bot_runner_worker.errors import Rejected
 from bot_runner_worker.images import dockerfile as dockerfiles
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.references import ImageReference
 
 LABELS = {"io.avtomatika.bot-runner.role": "build"}
 LABEL_LINE = 'LABEL "io.avtomatika.bot-runner.role"="build"'

@@ -12,10 +12,10 @@ from tests.package_index import PackageIndex, package_index
 
 from bot_runner_worker.engine import EngineError, containers, volumes
 from bot_runner_worker.engine import images as engine_images
-from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.packages import commands
 from bot_runner_worker.images.packages import volumes as package_volumes
 from bot_runner_worker.images.packages.container import WorkContainers
+from bot_runner_worker.model.image import Image
 from bot_runner_worker.testing.waiting import until
 
 TAMPER = f"""

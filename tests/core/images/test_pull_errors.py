@@ -3,9 +3,9 @@
 import pytest
 
 from bot_runner_worker.engine import EngineError
-from bot_runner_worker.errors import Unavailable
 from bot_runner_worker.images.pull_errors import of_engine
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.model.errors import Unavailable
+from bot_runner_worker.model.references import ImageReference
 
 REFERENCE = ImageReference.parse("me/bot:1")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.references import ImageReference
 
 DIGEST = "sha256:" + "a1" * 32
 

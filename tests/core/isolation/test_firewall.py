@@ -26,11 +26,11 @@ from typer.testing import CliRunner
 
 from bot_runner_worker.cli import app
 from bot_runner_worker.engine import networks
-from bot_runner_worker.identity import NAMESPACE
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.host import primary_address
-from bot_runner_worker.isolation.openings import Opening
 from bot_runner_worker.isolation.rules import IPV4, IPV6, RuleSet
+from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.testing.waiting import until
 
 INDEX = """
@@ -141,7 +141,7 @@ async def test_names_and_the_package_index_stay_open(bot: Bot) -> None:
     _, address, port = before
     rules = rules_of(bot.runner.settings)
     # A company's own index may be at a private address.
-    allowed = Opening(ip_network(address), int(port))
+    allowed = AllowRule(ip_network(address), int(port))
     Firewall(RuleSet(rules.prefix, (*rules.openings, allowed))).apply()
     assert (await bot.run(INDEX)).split()[0] == "open"
 
@@ -149,7 +149,7 @@ async def test_names_and_the_package_index_stay_open(bot: Bot) -> None:
 @pytest.mark.slow
 async def test_what_the_operator_opens_stays_open(stand_ins: None, bot: Bot) -> None:
     gateway, private = await bot.gateway(), FORWARDED["private"]
-    openings = tuple(Opening.parse(text) for text in (f"{gateway}:{PORT}", f"{private}:{PORT}"))
+    openings = tuple(AllowRule.parse(text) for text in (f"{gateway}:{PORT}", f"{private}:{PORT}"))
     Firewall(RuleSet(bot.runner.settings.bridge_prefix, openings)).apply()
     assert await bot.reaches((gateway, PORT), (private, PORT)) == [True, True]
     assert await bot.reaches((gateway, OTHER_PORT), (private, OTHER_PORT)) == [False, False]
@@ -211,7 +211,7 @@ async def test_ipv6_to_the_host_is_closed(
 
     with applied(RuleSet(bridge_prefix)):
         assert await bot.reaches((gateway, PORT)) == [False]
-    with applied(RuleSet(bridge_prefix, (Opening.parse(f"[{gateway}]:{PORT}"),))):
+    with applied(RuleSet(bridge_prefix, (AllowRule.parse(f"[{gateway}]:{PORT}"),))):
         # Takes neighbour discovery, which the rules must not drop.
         ip("-6", "neighbour", "flush", "dev", bridge)
         assert await bot.reaches((gateway, PORT), (gateway, OTHER_PORT)) == [True, False]
@@ -220,7 +220,7 @@ async def test_ipv6_to_the_host_is_closed(
 @pytest.mark.slow
 @pytest.mark.usefixtures("host_network")
 def test_applying_again_changes_nothing_and_removing_leaves_no_trace(bridge_prefix: str) -> None:
-    firewall = Firewall(RuleSet(bridge_prefix, (Opening.parse("10.1.2.3:53"),)))
+    firewall = Firewall(RuleSet(bridge_prefix, (AllowRule.parse("10.1.2.3:53"),)))
     assert not firewall.in_place()
     assert ours(firewall) == []
     try:

@@ -9,13 +9,14 @@ import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.isolation.conftest import FORWARDED, Bot
 
-from bot_runner_worker import checks
-from bot_runner_worker.errors import Unavailable
-from bot_runner_worker.health.engine_watch import EngineWatch
-from bot_runner_worker.isolation import host, inside, probe
+from bot_runner_worker.diagnostics import doctor as checks
+from bot_runner_worker.diagnostics.engine_watch import EngineWatch
+from bot_runner_worker.isolation import host, probe
+from bot_runner_worker.isolation import probe_script as inside
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
-from bot_runner_worker.isolation.openings import Opening
 from bot_runner_worker.isolation.probe import Isolation, Level, probe_isolation
+from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.errors import Unavailable
 from bot_runner_worker.testing.waiting import until
 from bot_runner_worker.worker import process
 
@@ -60,7 +61,7 @@ async def test_what_the_operator_opened_is_not_held_against_it(
 ) -> None:
     pool = "10.230.78.0/28"
     runner = await make_runner(
-        bridge_prefix=bridge_prefix, network_pool=pool, firewall_allow=(Opening.parse("10.230.78.1:8081"),)
+        bridge_prefix=bridge_prefix, network_pool=pool, firewall_allow=(AllowRule.parse("10.230.78.1:8081"),)
     )
     firewall = Firewall(rules_of(runner.settings))
     try:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bot_runner_worker.errors import SettingsError
 from bot_runner_worker.isolation.host import listening_ports
-from bot_runner_worker.isolation.openings import Opening
 from bot_runner_worker.isolation.resolvers import name_servers
 from bot_runner_worker.isolation.rules import CLOSED, IPV4, IPV6, RuleSet
+from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.errors import SettingsError
 from bot_runner_worker.outbound.addresses import is_public
 from bot_runner_worker.settings import Settings
 
-RULES = RuleSet("bot-", (Opening.parse("10.0.0.53:53"), Opening.parse("fd00::/8")))
+RULES = RuleSet("bot-", (AllowRule.parse("10.0.0.53:53"), AllowRule.parse("fd00::/8")))
 EMPTY = "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n"
 HOOKED = (
     "-P INPUT ACCEPT\n-N BOT-RUNNER-bot-INPUT\n-N BOT-RUNNER-bot-FORWARD\n"
@@ -89,9 +89,9 @@ def test_the_internet_is_open(address: str) -> None:
     ],
 )
 def test_openings(text: str, shown: str) -> None:
-    opening = Opening.parse(text)
+    opening = AllowRule.parse(text)
     assert str(opening) == shown
-    assert Opening.parse(shown) == opening
+    assert AllowRule.parse(shown) == opening
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
-from tests.core.bots import BOT, logs_with
+from tests.core.examples import BOT, logs_with
 
 from bot_runner_worker.networks.pool import free_subnets
 

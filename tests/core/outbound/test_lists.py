@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from bot_runner_worker.errors import SettingsError
+from bot_runner_worker.model.errors import SettingsError
 from bot_runner_worker.settings import Settings
 
 

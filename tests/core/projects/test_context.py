@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 from tests.core.projects.trees import deadline, tree_of
 
-from bot_runner_worker.errors import Rejected
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.image import Image
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.image import Image
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.projects import project_context
 from bot_runner_worker.settings import Settings

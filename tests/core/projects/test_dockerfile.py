@@ -3,7 +3,7 @@
 import pytest
 from tests.core.projects.trees import tree_of
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects.dockerfile import find_dockerfile
 
 

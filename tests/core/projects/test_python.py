@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.core.projects.trees import tree_of
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects.entrypoint import find_command
 from bot_runner_worker.projects.python import Dependencies, find_dependencies, python_dockerfile
 

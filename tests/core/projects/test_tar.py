@@ -9,7 +9,7 @@ import pytest
 from tests.core.projects.trees import writer
 from tests.corpus.tars import header, member, tar
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects import Links, read_tar
 
 FILES = {

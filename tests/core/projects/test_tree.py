@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.core.projects.trees import deadline, tree_of, writer
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects import ProjectTreeWriter, TreeCodes
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 from tests.core.projects.trees import deadline
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects import in_thread
 from bot_runner_worker.testing.waiting import until
 

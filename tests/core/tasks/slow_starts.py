@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import BASE_IMAGE, RunnerUnderTest
-from tests.core.bots import BOT, context_of
+from tests.core.examples import BOT, context_of
 
 from bot_runner_worker.engine import containers
 from bot_runner_worker.tasks.outcome import Outcome

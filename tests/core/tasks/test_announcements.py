@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from bot_runner_worker.events import BotEvent, EventType
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.results import BotStatus
-from bot_runner_worker.runtime.spec import BotRecord
-from bot_runner_worker.tasks.announcements import Announcer
+from bot_runner_worker.bots.announcements import Announcer
+from bot_runner_worker.model.events import BotEvent, EventType
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.results import BotStatus
+from bot_runner_worker.model.spec import BotRecord
 
 NOW = datetime.now(UTC)
 FIXED = dict.fromkeys(("name", "mode", "source", "image", "request_digest", "spec_digest"), "x")

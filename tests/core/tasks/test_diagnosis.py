@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.results import BotStatus
-from bot_runner_worker.runtime.spec import BotRecord
-from bot_runner_worker.tasks.diagnosis import clean_last_lines, hint_for
+from bot_runner_worker.bots.diagnosis import clean_last_lines, hint_for
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.results import BotStatus
+from bot_runner_worker.model.spec import BotRecord
 
 
 def record(**state: Any) -> BotRecord:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.conftest import IDLE_BOT, MakeRunner, RunnerUnderTest, ignore_progress
-from tests.core.bots import answer, nothing_left, status
-from tests.core.images.test_retention import archive_of_a_bot
+from tests.core.examples import answer, nothing_left, status
+from tests.core.images.test_gc import archive_of_a_bot
 from tests.core.tasks.slow_starts import SlowStart, build_step, slow_step
 
 from bot_runner_worker.engine import builds as engine_builds

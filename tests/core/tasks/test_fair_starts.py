@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from tests.conftest import MakeRunner
 
+from bot_runner_worker.bots import docker_runtime as docker_engine
+from bot_runner_worker.bots.docker_runtime import STARTS_OF_ONE_TENANT
 from bot_runner_worker.engine import containers
-from bot_runner_worker.runtime import docker_engine
-from bot_runner_worker.runtime.docker_engine import STARTS_OF_ONE_TENANT
 
 pytestmark = pytest.mark.slow
 

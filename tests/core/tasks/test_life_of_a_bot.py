@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from tests.conftest import IDLE_BOT, RunnerUnderTest
-from tests.core.bots import BOT, logs_with, status_after
+from tests.core.examples import BOT, logs_with, status_after
 
 from bot_runner_worker.engine import EngineError, containers, events
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.testing.waiting import until
 
 

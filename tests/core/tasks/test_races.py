@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
-from tests.core.bots import BOT, answer, status
+from tests.core.examples import BOT, answer, status
 from tests.core.tasks.slow_starts import SlowStart, build_step, slow_build, slow_step
 
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.runtime.docker_engine import DockerRuntime
+from bot_runner_worker.bots.docker_runtime import DockerRuntime
+from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.testing.waiting import until
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
-from tests.core.bots import BOT, answer, status
+from tests.core.examples import BOT, answer, status
 
 
 @pytest.mark.engine

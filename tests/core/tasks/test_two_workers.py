@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from tests.conftest import ENGINE, IDLE_BOT, MakeRunner, RunnerUnderTest, ignore_progress
-from tests.core.bots import BOT, answer, nothing_left, status
+from tests.core.examples import BOT, answer, nothing_left, status
 from tests.core.tasks.slow_starts import SlowStart, build_step, slow_build
 
 from bot_runner_worker.coordination import liveness
 from bot_runner_worker.engine import volumes
-from bot_runner_worker.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE, BotKey
+from bot_runner_worker.model.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE, BotKey
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.testing.waiting import SCALE, until
 

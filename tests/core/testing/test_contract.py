@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from tests.core.plugin_factory import PluginFolder, greeter
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.identity import BotKey
+from bot_runner_worker.bots.protocol import BotRuntime
 from bot_runner_worker.images.context import BuildContext
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
-from bot_runner_worker.runtime.protocol import BotRuntime
 from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
 from bot_runner_worker.testing.real_runner import BASE_IMAGE, RunnerUnderTest, runner_under_test
 

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from bot_runner_git.address import RepositoryAddress
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 
 
 def pair_of(url: str, token: str | None = None) -> str | None:

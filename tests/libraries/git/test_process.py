@@ -10,7 +10,7 @@ from tests.corpus.watching import children, gone
 from bot_runner_git.address import RepositoryAddress
 from bot_runner_git.environment import local_environment, remote_environment
 from bot_runner_git.process import GitProcess
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects import Deadline
 from bot_runner_worker.testing.waiting import until
 

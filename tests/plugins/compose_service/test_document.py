@@ -3,7 +3,7 @@
 import pytest
 
 from bot_runner_compose_service.document import MAX_SIZE, read_document
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 
 
 def test_scalars_stay_what_is_written() -> None:

@@ -7,7 +7,7 @@ import pytest
 from bot_runner_compose_service.document import read_document
 from bot_runner_compose_service.keys import BUILD_IGNORED, BUILD_REFUSED, IGNORED, REFUSED, TAKEN
 from bot_runner_compose_service.service import Build, Service, find_service
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 
 MIB = 1024**2
 

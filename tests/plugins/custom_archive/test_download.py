@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from tests.corpus.servers import GIT_PASSWORD, GIT_USER, Servers
 
 from bot_runner_custom_archive.download import download
-from bot_runner_worker.errors import BotRunnerError, Rejected, Unavailable
+from bot_runner_worker.model.errors import BotRunnerError, Rejected, Unavailable
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.settings import Settings
 

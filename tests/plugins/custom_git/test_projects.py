@@ -10,7 +10,7 @@ from tests.corpus.watching import children, gone
 from tests.plugins.bot_projects import GENERATED, PROJECTS
 from tests.plugins.starting import SETTINGS, removed, started, taken
 
-from bot_runner_worker.identity import NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.testing.effects import temporary_files
 from bot_runner_worker.testing.waiting import until
 

@@ -135,7 +135,7 @@ async def test_a_pull_ends_as_soon_as_it_is_known_to_be_too_large(
     def never(*_: object) -> None:
         raise AssertionError("the whole image was pulled")
 
-    monkeypatch.setattr("bot_runner_worker.images.pulls.check_image", never)
+    monkeypatch.setattr("bot_runner_worker.images.pull.check_image", never)
     large = registry.put_image("acme/large:1", files={"data": os.urandom(20_000_000)})
     small = await make_runner(registries_allowed=registry.host, max_image_size="16m")
     assert await code_of(small, large) == "IMAGE_TOO_LARGE"

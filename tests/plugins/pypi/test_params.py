@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot_runner_pypi.params import PypiParams
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 
 GOOD = {"package": "my-bot", "version": "1.0"}
 

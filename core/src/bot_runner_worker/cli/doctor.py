@@ -7,9 +7,9 @@ from dataclasses import asdict
 import typer
 from rich.console import Console
 
-from bot_runner_worker.checks import Progress, run_checks
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
-from bot_runner_worker.health.findings import Check, State
+from bot_runner_worker.diagnostics.doctor import Progress, run_checks
+from bot_runner_worker.diagnostics.results import Check, State
 from bot_runner_worker.settings import Settings
 
 _MARKS = {

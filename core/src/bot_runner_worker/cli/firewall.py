@@ -7,7 +7,7 @@ import typer
 
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
 from bot_runner_worker.isolation.firewall import Firewall, Step, is_root, rules_of
-from bot_runner_worker.isolation.notes import notes
+from bot_runner_worker.isolation.warnings import notes
 from bot_runner_worker.settings import Settings
 
 firewall = typer.Typer(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from bot_runner_worker.errors import OperatorError
+from bot_runner_worker.model.errors import OperatorError
 
 T = TypeVar("T")
 

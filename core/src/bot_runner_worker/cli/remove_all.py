@@ -8,7 +8,7 @@ import typer
 
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
 from bot_runner_worker.engine import EngineError
-from bot_runner_worker.errors import BotRunnerError
+from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 

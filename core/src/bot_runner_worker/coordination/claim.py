@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-from bot_runner_worker.identity import BOT_ID, INSTANCE, KIND, TOKEN, WORKER_ID, BotKey
+from bot_runner_worker.model.identity import BOT_ID, INSTANCE, KIND, TOKEN, WORKER_ID, BotKey
 
 OnLoss = Callable[[], None]
 """Called if others took this process for dead, and its claim for void."""

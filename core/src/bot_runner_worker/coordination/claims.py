@@ -13,7 +13,7 @@ from bot_runner_worker.coordination.holdings import Holdings
 from bot_runner_worker.coordination.liveness import Census, Presence
 from bot_runner_worker.coordination.naming import Names
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, volumes
-from bot_runner_worker.identity import (
+from bot_runner_worker.model.identity import (
     CACHE_ROLE,
     CLAIM_ROLE,
     INSTANCE,

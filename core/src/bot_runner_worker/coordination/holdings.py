@@ -11,8 +11,8 @@ from bot_runner_worker.coordination.claim import Claim, Kind, OnLoss
 from bot_runner_worker.coordination.liveness import Census, Presence
 from bot_runner_worker.coordination.naming import Names
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError, volumes
-from bot_runner_worker.errors import Code, Unavailable
-from bot_runner_worker.identity import CLAIM_ROLE, INSTANCE, KIND, NAMESPACE, ROLE, TOKEN, WORKER_ID
+from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.model.identity import CLAIM_ROLE, INSTANCE, KIND, NAMESPACE, ROLE, TOKEN, WORKER_ID
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from bot_runner_worker.coordination.naming import Names
 from bot_runner_worker.engine import Engine, volumes
-from bot_runner_worker.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE, WORKER_ID
+from bot_runner_worker.model.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE, WORKER_ID
 from bot_runner_worker.settings import Settings
 
 PRESENCE_SECONDS = 30.0

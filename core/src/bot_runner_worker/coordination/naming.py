@@ -2,7 +2,7 @@
 
 import hashlib
 
-from bot_runner_worker.identity import BotKey
+from bot_runner_worker.model.identity import BotKey
 
 PREFIX = "bot-runner-"
 

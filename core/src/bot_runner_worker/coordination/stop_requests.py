@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from bot_runner_worker.coordination.claim import Claim, Kind
 from bot_runner_worker.coordination.naming import Names
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, volumes
-from bot_runner_worker.identity import KIND, NAMESPACE, ROLE, STOP_REQUEST_ROLE, TOKEN
+from bot_runner_worker.model.identity import KIND, NAMESPACE, ROLE, STOP_REQUEST_ROLE, TOKEN
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)

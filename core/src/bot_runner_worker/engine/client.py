@@ -10,7 +10,7 @@ from typing import Any
 import aiodocker
 import aiohttp
 
-from bot_runner_worker.errors import Code, Unavailable
+from bot_runner_worker.model.errors import Code, Unavailable
 
 API_TIMEOUT = 60.0
 """Seconds that an ordinary call may take; the Engine answers most within milliseconds."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot_runner_worker.engine.client import Engine, EngineError
-from bot_runner_worker.runtime.options import Files
+from bot_runner_worker.model.options import Files
 
 _CHANGE = b'"Kind":'
 

@@ -1,16 +1,13 @@
 """Images: inspect, list, tag, remove."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from bot_runner_worker.engine.client import Engine, EngineError
-from bot_runner_worker.images.image import Image
-
-Progress = Callable[[str, float | None], Awaitable[None]]
-"""Takes a few words, and the fraction that is done if that is known."""
+from bot_runner_worker.model.image import Image
 
 
 async def inspect(engine: Engine, reference: str) -> Image | None:

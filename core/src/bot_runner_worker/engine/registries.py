@@ -1,40 +1,21 @@
 """Registries, which the Engine itself dials: what a reference stands for, and pulls."""
 
 import asyncio
-import base64
 import json
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
 from bot_runner_worker.engine.client import Engine, EngineError
-from bot_runner_worker.engine.images import Progress
+from bot_runner_worker.model.progress import Progress
 
 ASK_TIMEOUT = 30.0
 """Seconds for the Engine to ask a registry about a reference; several exchanges, with a login among them."""
 
 _REPORT_INTERVAL = 0.5
 _MEGABYTE = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryAuth:
-    """Credentials for one registry.
-
-    Args:
-        username: Who pulls.
-        password: Or a token.
-    """
-
-    username: str
-    password: str = field(repr=False)
-
-    def headers(self, registry: str) -> dict[str, str]:
-        """The header by which the Engine is told to use them for this registry (``X-Registry-Auth``)."""
-        content = {"username": self.username, "password": self.password, "serveraddress": registry}
-        return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(content).encode()).decode()}
 
 
 @dataclass(frozen=True, slots=True)

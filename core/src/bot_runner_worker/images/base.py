@@ -4,10 +4,10 @@ import json
 
 from bot_runner_worker.engine import Engine, EngineError, registries
 from bot_runner_worker.engine import images as engine_images
-from bot_runner_worker.errors import Code, Rejected, Unavailable
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter
 from bot_runner_worker.images.disk import EngineDisk
-from bot_runner_worker.images.image import Image
+from bot_runner_worker.model.errors import Code, Rejected, Unavailable
+from bot_runner_worker.model.image import Image
 from bot_runner_worker.settings import Settings
 
 CA_PATH = "/etc/ssl/certs/bot-runner-ca.crt"

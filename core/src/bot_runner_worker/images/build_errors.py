@@ -4,8 +4,8 @@ import re
 
 from bot_runner_worker.engine import EngineError
 from bot_runner_worker.engine.builds import BuildError
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
-from bot_runner_worker.quantities import format_size
+from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
+from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.settings import Settings
 
 _EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)$")

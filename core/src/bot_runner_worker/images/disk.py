@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass
 
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.errors import disk_full
-from bot_runner_worker.quantities import format_size
+from bot_runner_worker.model.errors import disk_full
+from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.settings import Settings
 
 

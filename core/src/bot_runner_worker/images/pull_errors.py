@@ -3,8 +3,8 @@
 import re
 
 from bot_runner_worker.engine import EngineError
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
+from bot_runner_worker.model.references import ImageReference
 
 # Patterns over the words of the Engine (distribution/errors.go, registry/auth.go) and of registries (the
 # codes of the distribution specification). The status alone says little: a refused login may come as 401,

@@ -8,28 +8,26 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
+from bot_runner_worker.aio import FairQueue
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.builds import BuildError, EndlessOutput
-from bot_runner_worker.engine.images import Progress
-from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
-from bot_runner_worker.fair_queue import FairQueue
-from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.images import build_errors
 from bot_runner_worker.images import dockerfile as dockerfiles
-from bot_runner_worker.images.acceptance import check_image
 from bot_runner_worker.images.base import network_context, ready_base_image, silent
-from bot_runner_worker.images.cage import BuildCage
+from bot_runner_worker.images.build import BuildSandbox
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.packages import Making, PackageInstaller
 from bot_runner_worker.images.packages.pip import pip_context
 from bot_runner_worker.images.packages.requirements import checked
-from bot_runner_worker.images.pulls import ImagePuller
-from bot_runner_worker.images.reference import ImageReference, own_repository
+from bot_runner_worker.images.policy import check_image
+from bot_runner_worker.images.pull import ImagePuller
 from bot_runner_worker.images.uses import ImageUses
-from bot_runner_worker.plugins.tools import Tools
+from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable
+from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.progress import Deployment, Progress
+from bot_runner_worker.model.references import ImageReference, RegistryAuth, own_repository
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,7 +50,7 @@ class ImageStore:
     def __init__(self, engine: Engine, settings: Settings, making: Making = nullcontext) -> None:
         self._engine = engine
         self._settings = settings
-        self._cage = BuildCage(engine, settings)
+        self._cage = BuildSandbox(engine, settings)
         self.uses = ImageUses(engine, own_repository(settings.runner_namespace))
         self._puller = ImagePuller(
             engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned), uses=self.uses
@@ -88,7 +86,7 @@ class ImageStore:
         except (*ENGINE_TROUBLE, BotRunnerError) as error:
             logger.warning("nothing is prepared for the first start: %s", error)
 
-    async def build(self, context: BuildContext, tools: Tools) -> Image:
+    async def build(self, context: BuildContext, tools: Deployment) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.build`.
 
         Raises:
@@ -99,7 +97,7 @@ class ImageStore:
         self.uses.count(was_there)
         return image
 
-    async def with_packages(self, requirements: Sequence[str], tools: Tools) -> Image:
+    async def with_packages(self, requirements: Sequence[str], tools: Deployment) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.with_packages`.
 
         Raises:
@@ -117,7 +115,9 @@ class ImageStore:
         self.uses.note(image)
         return image
 
-    async def _install(self, base: Image, requirements: list[str], reference: str, tools: Tools) -> Image:
+    async def _install(
+        self, base: Image, requirements: list[str], reference: str, tools: Deployment
+    ) -> Image:
         with _told_to_the_author(self._settings):
             async with self._builds.turn(tools.tenant):
                 installed = await self.packages.install(base, requirements, reference, tools.progress)
@@ -130,11 +130,11 @@ class ImageStore:
             image, _ = await self._ensure(context, tenant=tools.tenant, report=tools.progress)
         return image
 
-    async def pull(self, reference: str, tools: Tools, *, auth: RegistryAuth | None = None) -> Image:
+    async def pull(self, reference: str, tools: Deployment, *, auth: RegistryAuth | None = None) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.pull`."""
         return await self._puller.obtain(ImageReference.parse(reference), auth, tools.progress)
 
-    async def recall(self, name: str, tools: Tools) -> Image | None:
+    async def recall(self, name: str, tools: Deployment) -> Image | None:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.recall`."""
         image = await engine_images.inspect(self._engine, self._alias(name, tools.tenant))
         if image is not None:
@@ -142,7 +142,7 @@ class ImageStore:
             self.uses.note(image)
         return image
 
-    async def remember(self, name: str, image: Image, tools: Tools) -> None:
+    async def remember(self, name: str, image: Image, tools: Deployment) -> None:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.remember`."""
         await engine_images.tag(self._engine, image.id, self._alias(name, tools.tenant))
 

@@ -12,7 +12,7 @@ from time import monotonic
 
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine
 from bot_runner_worker.engine import images as engine_images
-from bot_runner_worker.images.image import Image
+from bot_runner_worker.model.image import Image
 
 logger = logging.getLogger(__name__)
 

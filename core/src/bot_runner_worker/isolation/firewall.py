@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
-from bot_runner_worker.errors import OperatorError
-from bot_runner_worker.isolation.openings import Opening
 from bot_runner_worker.isolation.resolvers import name_servers
 from bot_runner_worker.isolation.rules import IPV4, IPV6, TABLE, Family, RuleSet
+from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.errors import OperatorError
 from bot_runner_worker.settings import Settings
 
 _WAIT = ("-w", "10")
@@ -115,7 +115,7 @@ class Firewall:
 
 def rules_of(settings: Settings) -> RuleSet:
     """The rules that these settings ask for on this host: its name servers stay open."""
-    dns = (Opening(ip_network(address), _DNS) for address in name_servers())
+    dns = (AllowRule(ip_network(address), _DNS) for address in name_servers())
     return RuleSet(settings.bridge_prefix, (*dns, *settings.firewall_allow))
 
 

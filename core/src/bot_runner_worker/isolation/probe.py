@@ -13,10 +13,10 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from bot_runner_worker.engine import Engine, EngineError, containers, logs, networks
-from bot_runner_worker.errors import Code, Unavailable
-from bot_runner_worker.identity import NAMESPACE, ROLE, BotKey
 from bot_runner_worker.isolation import host
 from bot_runner_worker.isolation.firewall import rules_of
+from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.model.identity import NAMESPACE, ROLE, BotKey
 from bot_runner_worker.networks.bots import BotNetworks
 from bot_runner_worker.settings import Settings
 
@@ -198,7 +198,7 @@ def _container(settings: Settings, bot: BotKey, network: str, targets: list[_Tar
 
 
 def _program() -> str:
-    return resources.files(__package__).joinpath("inside.py").read_text()
+    return resources.files(__package__).joinpath("probe_script.py").read_text()
 
 
 async def _discard(engine: Engine, bot_networks: BotNetworks, network: str, container: str) -> None:

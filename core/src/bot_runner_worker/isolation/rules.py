@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from bot_runner_worker.isolation.openings import Opening
+from bot_runner_worker.model.allow_rules import AllowRule
 
 CLOSED_V4 = tuple(
     IPv4Network(network)
@@ -83,7 +83,7 @@ class RuleSet:
     """
 
     prefix: str
-    openings: tuple[Opening, ...] = ()
+    openings: tuple[AllowRule, ...] = ()
 
     @property
     def input_chain(self) -> str:

@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 
 from bot_runner_worker.engine import Engine, EngineError, networks
-from bot_runner_worker.errors import Code, Unavailable, disk_full
-from bot_runner_worker.identity import NAMESPACE, ROLE, BotKey
-from bot_runner_worker.networks.ahead import PREFIX_LENGTH, NetworksAhead
+from bot_runner_worker.model.errors import Code, Unavailable, disk_full
+from bot_runner_worker.model.identity import NAMESPACE, ROLE, BotKey
 from bot_runner_worker.networks.pool import bridge_options, create_from_pool, made_by_another_worker
+from bot_runner_worker.networks.prewarm import PREFIX_LENGTH, PrewarmedNetworks
 from bot_runner_worker.settings import Settings
 
 
@@ -24,7 +24,7 @@ class BotNetworks:
         ahead: Networks that lie ready.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, ahead: NetworksAhead | None = None) -> None:
+    def __init__(self, engine: Engine, settings: Settings, ahead: PrewarmedNetworks | None = None) -> None:
         self._engine = engine
         self._settings = settings
         self._ahead = ahead

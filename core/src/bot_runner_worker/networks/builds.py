@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 
 from bot_runner_worker.engine import Engine, EngineError, networks
-from bot_runner_worker.errors import Code, Unavailable
-from bot_runner_worker.identity import NAMESPACE, ROLE
+from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.model.identity import NAMESPACE, ROLE
 from bot_runner_worker.networks.pool import bridge_options, create_from_pool, made_by_another_worker
 from bot_runner_worker.settings import Settings
 

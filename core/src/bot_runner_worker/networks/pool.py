@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_network
 
 from bot_runner_worker.engine import Engine, EngineError, networks
-from bot_runner_worker.errors import Code, Unavailable
+from bot_runner_worker.model.errors import Code, Unavailable
 
 _MAX_BRIDGE_NAME = 15  # IFNAMSIZ of Linux, without the end
 _MAX_COLLISIONS = 20

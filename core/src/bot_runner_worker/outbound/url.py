@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_LENGTH = 2048

@@ -5,11 +5,11 @@ from typing import Any
 
 import pluggy
 
-from bot_runner_worker.errors import Code, Rejected
 from bot_runner_worker.hookspecs import PROJECT
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.plugins.sources import DeploymentRequest
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.plugins.catalogue import DeploymentRequest
 from bot_runner_worker.plugins.tools import Tools
 
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected, Unavailable
+from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable
 
 HINT = "This is a fault of the plugin, not of the request; report it to the operator."
 

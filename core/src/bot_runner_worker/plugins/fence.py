@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from bot_runner_worker.errors import PluginError
+from bot_runner_worker.model.errors import PluginError
 
 CORE_DISTRIBUTION = "bot-runner-worker"
 

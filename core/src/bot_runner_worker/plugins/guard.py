@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from bot_runner_worker.errors import BotRunnerError, Rejected, Unavailable
-from bot_runner_worker.health.hanging import Calls
 from bot_runner_worker.images.context import BuildContext
+from bot_runner_worker.model.errors import BotRunnerError, Rejected, Unavailable
 from bot_runner_worker.plugins import failures
 from bot_runner_worker.plugins.blocking import BlockedError, BlockGuard
+from bot_runner_worker.plugins.hanging import Calls
 from bot_runner_worker.plugins.output import limited_output
 from bot_runner_worker.plugins.patience import Patience
 from bot_runner_worker.plugins.rules import HookRules
-from bot_runner_worker.plugins.troubles import Troubles
+from bot_runner_worker.plugins.troubles import PluginErrors
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class PluginGuard:
         troubles: Told of what goes wrong.
     """
 
-    def __init__(self, rules: HookRules, troubles: Troubles) -> None:
+    def __init__(self, rules: HookRules, troubles: PluginErrors) -> None:
         self._rules = rules
         self._troubles = troubles
         self._blocks = BlockGuard(rules.block)

@@ -7,14 +7,14 @@ that the core takes the sting out of.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.image import Image
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.references import RegistryAuth
 from bot_runner_worker.plugins.patience import core_at_work
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
 
 
-class HandedOutImages:
+class RequestImages:
     """Implements :class:`bot_runner_worker.plugins.tools.ImageProvider`.
 
     Builds and pulls have time limits of their own: what they take is not counted as the plugin's.

@@ -11,10 +11,10 @@ from typing import Any
 
 import pluggy
 
-from bot_runner_worker.errors import PluginError
 from bot_runner_worker.hookspecs import PROJECT, HookSpecs
+from bot_runner_worker.model.errors import PluginError
+from bot_runner_worker.plugins.catalogue import DeploymentSource, SourceCatalogue
 from bot_runner_worker.plugins.fence import check_fence, distribution_of, fence_warning
-from bot_runner_worker.plugins.sources import DeploymentSource, SourceCatalogue
 
 CORE_NAME = "core"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
 
-from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.plugins.failures import HINT
 
 LIMIT = 1024 * 1024

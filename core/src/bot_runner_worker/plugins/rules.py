@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
-from bot_runner_worker.runtime.grants import Grant
-from bot_runner_worker.settings import MIB, Settings
+from bot_runner_worker.model.grants import Grant
+from bot_runner_worker.model.quantities import MIB
+from bot_runner_worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bot_runner_worker.engine.registries import RegistryAuth
 from bot_runner_worker.images.context import MAX_NOTE, MAX_NOTES, BuildContext, BuildContextWriter
-from bot_runner_worker.images.image import Image
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.references import RegistryAuth
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.settings import Settings
 
@@ -40,7 +40,7 @@ class ImageProvider(Protocol):
         """An image from a registry, which is asked in any case; pulled if the Engine does not have it.
 
         Args:
-            reference: As in ``docker pull``; see :class:`~bot_runner_worker.images.reference.ImageReference`.
+            reference: As in ``docker pull``; see :class:`~bot_runner_worker.model.references.ImageReference`.
             tools: Those of the deployment.
             auth: The tenant's credentials, for the registry of this reference only.
 

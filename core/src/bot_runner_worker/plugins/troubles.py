@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from bot_runner_worker.results import timestamp
+from bot_runner_worker.model.results import timestamp
 
 MAX_KINDS = 100
 
@@ -15,7 +15,7 @@ class _Trouble:
     last_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-class Troubles:
+class PluginErrors:
     """Counts by plugin, hook, and what went wrong there."""
 
     def __init__(self) -> None:

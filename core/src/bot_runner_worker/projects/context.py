@@ -1,7 +1,7 @@
 """The build context of a project: what ``docker build`` would send, or a Python project with a Dockerfile."""
 
-from bot_runner_worker.errors import Code, Rejected
 from bot_runner_worker.images.context import BuildContext
+from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.projects.dockerfile import FoundDockerfile, find_dockerfile
 from bot_runner_worker.projects.entrypoint import LOOKED_FOR, find_command

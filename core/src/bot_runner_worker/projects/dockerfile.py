@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects.tree import ProjectTree
 
 AMBIGUOUS_DOCKERFILE = "AMBIGUOUS_DOCKERFILE"

@@ -4,8 +4,8 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.images.context import checked_path
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.paths import checked_path
 from bot_runner_worker.projects.tree import ProjectTree
 
 LOOKED_FOR = ("main.py", "bot.py", "__main__.py")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bot_runner_worker.errors import Rejected
 from bot_runner_worker.images.packages.pip import PIP_INSTALL
+from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.projects.tree import ProjectTree
 
 FOLDER = "/app"

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from bot_runner_worker.errors import Rejected
-from bot_runner_worker.images.context import checked_path
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.paths import checked_path
 from bot_runner_worker.projects.tree import ProjectTreeWriter, Readable
 
 BLOCK = 512

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.images.context import MAX_FILES, checked_path
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.paths import MAX_FILES, checked_path
+from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.projects.work import Deadline
-from bot_runner_worker.quantities import format_size
 
 _CHUNK = 256 * 1024
 _IN_MEMORY = 1024 * 1024

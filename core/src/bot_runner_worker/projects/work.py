@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from bot_runner_worker.errors import Rejected
+from bot_runner_worker.model.errors import Rejected
 
 Result = TypeVar("Result")
 _TICK = 1.0

@@ -5,11 +5,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.events import EventType
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.requests import CheckStatus, GetLogs, ListBots, RestartBot, StopBot, parse
-from bot_runner_worker.results import (
+from bot_runner_worker.bots.admission import Admission, StartUnderWay
+from bot_runner_worker.bots.announcements import Announcer
+from bot_runner_worker.bots.diagnosis import LAST_LINES, clean_last_lines, hint_for
+from bot_runner_worker.bots.protocol import BotRuntime
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.events import EventType
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.requests import CheckStatus, GetLogs, ListBots, RestartBot, StopBot, parse
+from bot_runner_worker.model.results import (
     BotList,
     BotRow,
     BotStatus,
@@ -19,12 +23,8 @@ from bot_runner_worker.results import (
     Stopped,
     timestamp,
 )
-from bot_runner_worker.runtime.protocol import BotRuntime
-from bot_runner_worker.runtime.spec import BotRecord
+from bot_runner_worker.model.spec import BotRecord
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.admission import Admission, StartUnderWay
-from bot_runner_worker.tasks.announcements import Announcer
-from bot_runner_worker.tasks.diagnosis import LAST_LINES, clean_last_lines, hint_for
 
 
 class BotManager:

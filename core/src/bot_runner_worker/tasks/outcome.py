@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from bot_runner_worker.engine import EngineError
-from bot_runner_worker.errors import BotRunnerError, Code, Unavailable, disk_full
+from bot_runner_worker.model.errors import BotRunnerError, Code, Unavailable, disk_full
+from bot_runner_worker.model.results import Result
 from bot_runner_worker.redaction import Redactor
-from bot_runner_worker.results import Result
 
 logger = logging.getLogger(__name__)
 

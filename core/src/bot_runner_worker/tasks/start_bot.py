@@ -9,22 +9,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bot_runner_worker.bots.admission import Admission
+from bot_runner_worker.bots.announcements import Announcer
+from bot_runner_worker.bots.protocol import BotRuntime
 from bot_runner_worker.engine import ENGINE_TROUBLE
-from bot_runner_worker.errors import BotRunnerError, Code, Rejected
-from bot_runner_worker.events import EventType
-from bot_runner_worker.identity import BotKey
 from bot_runner_worker.images.context import bounded_notes, notes_of
-from bot_runner_worker.plugins.dispatch import Plugins
-from bot_runner_worker.plugins.handed_out import HandedOutImages
-from bot_runner_worker.plugins.sources import DeploymentRequest
+from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected
+from bot_runner_worker.model.events import EventType
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.quantities import MIB
+from bot_runner_worker.model.requests import ResourceLimits, StartBot
+from bot_runner_worker.model.results import Started, timestamp
+from bot_runner_worker.model.spec import BotRecord, BotSpec, Limits, digest_of
+from bot_runner_worker.plugins.catalogue import DeploymentRequest
+from bot_runner_worker.plugins.handed_out import RequestImages
+from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
-from bot_runner_worker.requests import StartBot
-from bot_runner_worker.results import Started, timestamp
-from bot_runner_worker.runtime.protocol import BotRuntime
-from bot_runner_worker.runtime.spec import BotRecord, BotSpec, Limits, digest_of, effective_limits
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.admission import Admission
-from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.progress import Progress, Stage
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class BotStarter:
             Unavailable: If trying again may help; nothing of it is left.
         """
         start, request = self._plugins.claim(params)
-        limits = effective_limits(start.resource_limits, self._settings)
+        limits = _effective_limits(start.resource_limits, self._settings)
         request_digest = _request_digest(params)
         async with self._admission.place_for(start.bot, mode=request.mode):
             existing = await self._runtime.find(start.bot)
@@ -104,7 +105,7 @@ class BotStarter:
         progress: Progress,
     ) -> Started:
         stage = Stage.PREPARE
-        images = HandedOutImages(self._images)
+        images = RequestImages(self._images)
         tools = Tools(self._settings, images, start.user_id, progress.within)
         with ExitStack() as cleanup:
             try:
@@ -178,4 +179,33 @@ def _started(
         mode=record.mode,
         replaced=replaced,
         notes=notes or [],
+    )
+
+
+def _effective_limits(wanted: ResourceLimits, settings: Settings) -> Limits:
+    """The operator's limits, lowered where the request says so.
+
+    Raises:
+        Rejected: ``LIMIT_TOO_HIGH`` if the request asks for more than the operator's settings allow.
+    """
+    memory_mb = settings.container_memory_limit // MIB
+    ceilings: dict[str, float] = {
+        "memory_mb": memory_mb,
+        "cpu_cores": settings.container_cpu_limit,
+        "pids": settings.container_pids_limit,
+    }
+    for name, ceiling in ceilings.items():
+        value = getattr(wanted, name)
+        if value is not None and value > ceiling:
+            raise Rejected(
+                Code.LIMIT_TOO_HIGH,
+                f"resource_limits.{name} is {value}, but bots may have {ceiling} at most here.",
+                hint=f"Ask for {ceiling} or less, or leave {name} out.",
+                details={"field": f"resource_limits.{name}", "limit": ceiling},
+                stage="request",
+            )
+    return Limits(
+        memory=settings.container_memory_limit if wanted.memory_mb is None else wanted.memory_mb * MIB,
+        cpu=settings.container_cpu_limit if wanted.cpu_cores is None else wanted.cpu_cores,
+        pids=settings.container_pids_limit if wanted.pids is None else wanted.pids,
     )

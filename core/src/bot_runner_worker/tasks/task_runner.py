@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
 
-from bot_runner_worker.health.observer import Observer
+from bot_runner_worker.bots.admission import Admission
+from bot_runner_worker.bots.announcements import Announcer
+from bot_runner_worker.bots.protocol import BotRuntime
 from bot_runner_worker.logs import hide_secrets
-from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.model.results import Result
+from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.plugins.tools import ImageProvider
 from bot_runner_worker.redaction import Redactor, secrets_of
-from bot_runner_worker.results import Result
-from bot_runner_worker.runtime.protocol import BotRuntime
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.admission import Admission
-from bot_runner_worker.tasks.announcements import Announcer
 from bot_runner_worker.tasks.manage_bots import BotManager
+from bot_runner_worker.tasks.observer import Observer
 from bot_runner_worker.tasks.outcome import Outcome, outcome_of
 from bot_runner_worker.tasks.progress import Progress, Report
 from bot_runner_worker.tasks.start_bot import BotStarter

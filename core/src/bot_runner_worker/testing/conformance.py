@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bot_runner_worker.errors import Code
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.plugins.sources import DeploymentRequest
+from bot_runner_worker.model.errors import Code
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.requests import StrictModel
+from bot_runner_worker.plugins.catalogue import DeploymentRequest
 from bot_runner_worker.plugins.tools import Tools
-from bot_runner_worker.requests import StrictModel
 from bot_runner_worker.tasks.outcome import Ending, Outcome
 from bot_runner_worker.testing import hostile, interrupting
 from bot_runner_worker.testing.effects import children, effects_seen, own_temporary_folder, temporary_files

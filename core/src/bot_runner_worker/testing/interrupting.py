@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot_runner_worker.errors import Code, Rejected, Unavailable
+from bot_runner_worker.model.errors import Code, Rejected, Unavailable
 from bot_runner_worker.testing.memory_runner import MemoryRunner
 from bot_runner_worker.testing.waiting import SCALE
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from bot_runner_worker.engine.registries import RegistryAuth
-from bot_runner_worker.errors import Code, Rejected
 from bot_runner_worker.images import dockerfile as dockerfiles
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.packages.requirements import checked
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.references import ImageReference, RegistryAuth
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.settings import Settings

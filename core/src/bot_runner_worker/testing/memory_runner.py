@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.bots.admission import Admission
+from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.runner import load_plugins
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.admission import Admission
 from bot_runner_worker.tasks.outcome import Outcome
 from bot_runner_worker.tasks.progress import Report
 from bot_runner_worker.tasks.task_runner import TaskRunner

@@ -6,27 +6,27 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from bot_runner_worker.bots.container_config import container_config
+from bot_runner_worker.bots.container_state import ContainerState, Survey
+from bot_runner_worker.bots.log_pages import page_of, position_of
+from bot_runner_worker.bots.protocol import EngineRun, LogPage
 from bot_runner_worker.engine.events import ContainerEvent
-from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.identity import BotKey
-from bot_runner_worker.results import BotStatus
-from bot_runner_worker.runtime.container_config import container_config
-from bot_runner_worker.runtime.log_pages import page_of, position_of
-from bot_runner_worker.runtime.protocol import EngineRun, LogPage
-from bot_runner_worker.runtime.spec import BotRecord, BotSpec
-from bot_runner_worker.runtime.surveys import Sighting, Survey
-from bot_runner_worker.runtime.verdicts import Verdict
+from bot_runner_worker.model.end_reasons import EndReason
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.results import BotStatus
+from bot_runner_worker.model.spec import BotRecord, BotSpec
 from bot_runner_worker.settings import Settings
 
 _ENDED = {
-    Verdict.STOPPED: BotStatus.STOPPED,
-    Verdict.EXPIRED: BotStatus.EXPIRED,
-    Verdict.EXITED: BotStatus.EXITED,
+    EndReason.STOPPED: BotStatus.STOPPED,
+    EndReason.EXPIRED: BotStatus.EXPIRED,
+    EndReason.EXITED: BotStatus.EXITED,
 }
 
 
 class MemoryRuntime:
-    """Implements :class:`bot_runner_worker.runtime.protocol.BotRuntime`.
+    """Implements :class:`bot_runner_worker.bots.protocol.BotRuntime`.
 
     A bot runs from its start until somebody ends it. It prints nothing, and never crashes. As on the Engine,
     one without any command does not start, and leaves nothing.
@@ -89,7 +89,7 @@ class MemoryRuntime:
         """See :class:`BotRuntime`."""
         return self._set(record, status=BotStatus.RUNNING, verdict=None, exit_code=None)
 
-    async def end(self, record: BotRecord, verdict: Verdict) -> None:
+    async def end(self, record: BotRecord, verdict: EndReason) -> None:
         """See :class:`BotRuntime`."""
         await asyncio.sleep(0)
         self._set(record, status=_ENDED.get(verdict, BotStatus.CRASHED), verdict=verdict)
@@ -101,7 +101,7 @@ class MemoryRuntime:
 
     async def stop(self, record: BotRecord) -> None:
         """See :class:`BotRuntime`."""
-        await self.end(record, Verdict.STOPPED)
+        await self.end(record, EndReason.STOPPED)
 
     async def remove(self, record: BotRecord) -> None:
         """See :class:`BotRuntime`."""
@@ -133,19 +133,19 @@ class MemoryRuntime:
     async def check_not_ending(self) -> None:
         """See :class:`BotRuntime`."""
 
-    async def survey(self, known: Mapping[str, Sighting]) -> Survey:
+    async def survey(self, known: Mapping[str, ContainerState]) -> Survey:
         """See :class:`BotRuntime`."""
         return {bot: (_sighting(record),) for bot, record in self._bots.items()}
 
-    async def look_at(self, bot: BotKey) -> tuple[Sighting, ...]:
+    async def look_at(self, bot: BotKey) -> tuple[ContainerState, ...]:
         """See :class:`BotRuntime`."""
         return tuple(_sighting(each) for each in self._bots.values() if each.bot == bot)
 
-    async def revive(self, sighting: Sighting) -> None:
+    async def revive(self, sighting: ContainerState) -> None:
         """See :class:`BotRuntime`."""
         self._set(sighting.record, status=BotStatus.RUNNING)
 
-    async def settle(self, bot: BotKey, sightings: tuple[Sighting, ...]) -> None:
+    async def settle(self, bot: BotKey, sightings: tuple[ContainerState, ...]) -> None:
         """See :class:`BotRuntime`."""
 
     async def mark_warned(self, record: BotRecord) -> None:
@@ -178,6 +178,6 @@ class MemoryRuntime:
         return count
 
 
-def _sighting(record: BotRecord) -> Sighting:
+def _sighting(record: BotRecord) -> ContainerState:
     state = "running" if record.status.is_live else "exited"
-    return Sighting(record, state, record.started_at, connected=True, row=(record.id, state))
+    return ContainerState(record, state, record.started_at, connected=True, row=(record.id, state))

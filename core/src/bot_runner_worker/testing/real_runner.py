@@ -11,8 +11,8 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from bot_runner_worker.engine import Engine, images, volumes
-from bot_runner_worker.identity import CACHE_ROLE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE
-from bot_runner_worker.plugins.dispatch import Plugins
+from bot_runner_worker.model.identity import CACHE_ROLE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE
+from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Outcome

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot_runner_worker.errors import BotRunnerError
 from bot_runner_worker.logs import QUIET
-from bot_runner_worker.plugins.handed_out import HandedOutImages
+from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.model.options import ContainerOptions
+from bot_runner_worker.plugins.handed_out import RequestImages
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.redaction import secrets_of
-from bot_runner_worker.runtime.options import ContainerOptions
 from bot_runner_worker.testing.memory_runner import MemoryRunner
 
 SENTINEL = "sentinel-of-the-test-kit"
@@ -56,7 +56,7 @@ async def rehearse(runner: MemoryRunner, params: Mapping[str, Any]) -> Rehearsal
 
     try:
         start, request = runner.plugins.claim(copy.deepcopy(dict(params)))
-        tools = Tools(runner.settings, HandedOutImages(runner.images), start.user_id, report)
+        tools = Tools(runner.settings, RequestImages(runner.images), start.user_id, report)
         context = await runner.plugins.prepare_build_context(request, tools)
         try:
             if context is not None:

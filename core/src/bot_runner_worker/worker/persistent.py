@@ -11,10 +11,10 @@ from avtomatika_worker import Worker
 from rxon import Transport
 from rxon.exceptions import RxonError
 
-from bot_runner_worker.health.findings import Check
-from bot_runner_worker.worker.link import OrchestratorLink
+from bot_runner_worker.diagnostics.results import Check
 from bot_runner_worker.worker.outbox import EventOutbox
 from bot_runner_worker.worker.running import RunningTasks
+from bot_runner_worker.worker.transport import OrchestratorTransport
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class PersistentWorker(Worker):
         self._telling: set[asyncio.Task[None]] = set()
         self.draining = False
         self.tasks = RunningTasks()
-        self.link = OrchestratorLink(
+        self.link = OrchestratorTransport(
             sign=lambda message, unsigned: self._sign_payload_if_needed(message, ignore_fields=unsigned),
             base_url=self._config.ORCHESTRATORS[0]["url"],
             worker_id=self._config.WORKER_ID,

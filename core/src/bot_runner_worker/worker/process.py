@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any
 
-from bot_runner_worker.events import BotEvent
-from bot_runner_worker.health.engine_watch import EngineWatch
-from bot_runner_worker.health.isolation_watch import IsolationWatch
-from bot_runner_worker.health.metrics import Metrics
-from bot_runner_worker.health.server import HealthServer
-from bot_runner_worker.health.state import Health
+from bot_runner_worker.diagnostics.engine_watch import EngineWatch
+from bot_runner_worker.diagnostics.health import Health
+from bot_runner_worker.diagnostics.isolation_watch import IsolationWatch
+from bot_runner_worker.diagnostics.metrics import Metrics
+from bot_runner_worker.diagnostics.server import HealthServer
 from bot_runner_worker.isolation.probe import probe_isolation
 from bot_runner_worker.logs import hide_secrets, set_up_logging
+from bot_runner_worker.model.events import BotEvent
 from bot_runner_worker.plugins.output import standard_output_limited
 from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.runner import Runner

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from bot_runner_worker.errors import Code, Unavailable
+from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.tasks.outcome import Ending, Outcome
 
 logger = logging.getLogger(__name__)

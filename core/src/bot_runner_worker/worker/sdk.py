@@ -11,10 +11,10 @@ from avtomatika_worker.config import WorkerConfig
 from rxon.models import WorkerEventPayload
 
 from bot_runner_worker import __version__
-from bot_runner_worker.errors import Code
-from bot_runner_worker.events import BotEvent
-from bot_runner_worker.health.engine_watch import EngineWatch
-from bot_runner_worker.requests import (
+from bot_runner_worker.diagnostics.engine_watch import EngineWatch
+from bot_runner_worker.model.errors import Code
+from bot_runner_worker.model.events import BotEvent
+from bot_runner_worker.model.requests import (
     CheckStatus,
     GetLogs,
     ListBots,
@@ -22,12 +22,12 @@ from bot_runner_worker.requests import (
     StopBot,
     UserRequest,
 )
-from bot_runner_worker.results import timestamp
+from bot_runner_worker.model.results import timestamp
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Ending, Outcome
-from bot_runner_worker.worker.link import LONGEST_PAUSE
 from bot_runner_worker.worker.persistent import PersistentWorker
+from bot_runner_worker.worker.transport import LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot_runner_stack.commands import run_command
-from bot_runner_worker.identity import BOT_ID, NAMESPACE
+from bot_runner_worker.model.identity import BOT_ID, NAMESPACE
 
 _QUESTION_SECONDS = 30
 _FORMAT = "{{.Name}} {{.Id}} {{.State.StartedAt}}"

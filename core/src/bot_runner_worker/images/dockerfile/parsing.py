@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.quantities import format_size
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.quantities import format_size
 
 MAX_SIZE = 256 * 1024
 _MAX_INSTRUCTIONS = 500

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot_runner_worker.identity import LABEL_PREFIX
 from bot_runner_worker.images.dockerfile.parsing import Instruction, ParsedDockerfile, refused
-from bot_runner_worker.images.image import Image
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.model.identity import LABEL_PREFIX
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.references import ImageReference
 
 _LABEL_NAME = re.compile(re.escape(LABEL_PREFIX) + r"[a-z0-9.-]+")
 

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Mapping
 
-from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.identity import LABEL_PREFIX
 from bot_runner_worker.images.dockerfile import words
 from bot_runner_worker.images.dockerfile.parsing import (
     BUILDKIT_HINT,
@@ -14,7 +12,9 @@ from bot_runner_worker.images.dockerfile.parsing import (
     refused,
 )
 from bot_runner_worker.images.dockerfile.stages import Stage, VettedDockerfile
-from bot_runner_worker.images.reference import ImageReference
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.identity import LABEL_PREFIX
+from bot_runner_worker.model.references import ImageReference
 
 _SCRATCH = "scratch"
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")

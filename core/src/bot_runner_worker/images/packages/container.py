@@ -8,16 +8,15 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Never
 
-from bot_runner_worker.completion import to_its_end
+from bot_runner_worker.aio import run_to_completion, watched
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, containers, logs
 from bot_runner_worker.engine.builds import BuildError, BuildLog
-from bot_runner_worker.engine.images import Progress
-from bot_runner_worker.errors import Code, Rejected
-from bot_runner_worker.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.images import build_errors
 from bot_runner_worker.images.disk import EngineDisk
-from bot_runner_worker.images.watching import watched
-from bot_runner_worker.quantities import format_size
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.model.progress import Progress
+from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ class WorkContainers:
         await self._disk.check()
         name = f"{self._settings.docker_network}-work-{secrets.token_hex(6)}"
         try:
-            await to_its_end(containers.create(self._engine, name, self._config(work)))
+            await run_to_completion(containers.create(self._engine, name, self._config(work)))
             async with asyncio.timeout(self._settings.build_timeout_seconds):
                 output = await watched(self._run(name, progress), self._watch(name))
             yield name, output

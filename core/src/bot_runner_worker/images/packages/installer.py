@@ -10,15 +10,15 @@ from functools import partial
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, containers
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.builds import BuildError
-from bot_runner_worker.engine.images import Progress
-from bot_runner_worker.errors import BotRunnerError
-from bot_runner_worker.identity import BUILD_ROLE, CONTENT, NAMESPACE, ROLE
 from bot_runner_worker.images.base import silent
 from bot_runner_worker.images.disk import EngineDisk
-from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.packages import commands
 from bot_runner_worker.images.packages.container import AFTERWARDS, Work, WorkContainers
 from bot_runner_worker.images.packages.volumes import PackageVolumes
+from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.model.identity import BUILD_ROLE, CONTENT, NAMESPACE, ROLE
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.progress import Progress
 from bot_runner_worker.networks.builds import BuildNetwork
 from bot_runner_worker.settings import Settings
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter
-from bot_runner_worker.images.image import Image
+from bot_runner_worker.model.image import Image
 from bot_runner_worker.settings import Settings
 
 PIP_INSTALL = (

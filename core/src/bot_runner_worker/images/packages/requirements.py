@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bot_runner_worker.errors import Code, Rejected
+from bot_runner_worker.model.errors import Code, Rejected
 
 
 def checked(requirements: Iterable[str]) -> list[str]:

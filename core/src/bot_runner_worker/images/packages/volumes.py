@@ -7,12 +7,12 @@ from time import monotonic
 
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, volumes
 from bot_runner_worker.engine.builds import BuildError
-from bot_runner_worker.errors import BotRunnerError
-from bot_runner_worker.identity import CACHE_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.images.base import silent
-from bot_runner_worker.images.image import Image
 from bot_runner_worker.images.packages import commands
 from bot_runner_worker.images.packages.container import Work, WorkContainers
+from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.model.identity import CACHE_ROLE, NAMESPACE, ROLE
+from bot_runner_worker.model.image import Image
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)

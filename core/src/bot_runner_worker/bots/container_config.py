@@ -1,0 +1,139 @@
+"""The container create call of a bot: what the plugins proposed, inside what the core imposes."""
+
+from typing import Any
+
+from bot_runner_worker.model import identity
+from bot_runner_worker.model.options import ContainerOptions
+from bot_runner_worker.model.results import timestamp
+from bot_runner_worker.model.spec import BotSpec
+from bot_runner_worker.settings import Settings
+
+NEXT = "-next"
+"""Suffix of the name of a container that is about to become the bot."""
+
+PREVIOUS = "-previous"
+"""Suffix of the name of a container that has given way to its replacement, until that has started."""
+
+RUNNING_POLICY = {"Name": "on-failure", "MaximumRetryCount": 0}
+"""A bot that should run: the Engine restarts it after each failure, with a delay that doubles from 100 ms to
+one minute, even while no worker is there. When to give it up is the supervisor's to say."""
+
+STOPPED_POLICY = {"Name": "no"}
+"""A bot that should not run. The policy is the one part of a container that can be changed later and is kept
+by the Engine, so it doubles as the record of what is wanted."""
+
+_VOLUME_SIZE = 64 * 1024 * 1024
+
+_FILE_SIZE_FACTOR = 2
+"""A single file ends at this many times CONTAINER_DISK_LIMIT, should that be before the watch sees it. Not at
+once the limit: a bot that is over it should be told so, not meet a write error that names no cause."""
+
+
+def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float = 0.0) -> dict[str, Any]:
+    """Body of ``POST /containers/create`` (Docker API v1.41).
+
+    The core's part comes last and wins: no capabilities, no new privileges, limits that are never 0 (which
+    the Engine takes for "unlimited"), no ports, the bots' network, our labels over the image's. Devices,
+    mounts, capabilities and GPUs are those that the operator has opened
+    (:func:`bot_runner_worker.model.grants.check_granted` has refused all others).
+
+    Args:
+        spec: The bot.
+        settings: The operator's settings.
+        network: Name of the bot's network.
+        cpu: Cores that it starts with, if that is more than its limit.
+    """
+    options = spec.options
+    environment = {**settings.proxy_environment(), **options.environment, **spec.environment}
+    tmpfs = dict.fromkeys(spec.image.volumes, _VOLUME_SIZE) | dict(options.tmpfs)
+    config: dict[str, Any] = {
+        "Image": spec.image.id,
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Labels": {**_neutral_labels(spec), **options.labels, **_labels(spec, settings)},
+        # The image's health check would run forever and its result is not used.
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM",
+        "StopTimeout": settings.stop_grace_seconds,
+        "HostConfig": {
+            "Init": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges:true"],
+            "Memory": spec.limits.memory,
+            "MemorySwap": spec.limits.memory,
+            "NanoCpus": int(max(spec.limits.cpu, cpu) * 1_000_000_000),
+            "PidsLimit": spec.limits.pids,
+            "Ulimits": [_ulimit("fsize", _FILE_SIZE_FACTOR * settings.container_disk_limit)],
+            "NetworkMode": network,
+            "IpcMode": "private",
+            "RestartPolicy": RUNNING_POLICY,
+            "LogConfig": {
+                "Type": "json-file",
+                "Config": {"max-size": str(settings.container_log_limit // 2), "max-file": "2"},
+            },
+            # A volume of the image would be a directory without any limit on the host.
+            "Tmpfs": {path: f"rw,nosuid,nodev,size={size}" for path, size in tmpfs.items()},
+        },
+    }
+    config["HostConfig"] |= _openings(options)
+    if settings.container_runtime is not None:
+        config["HostConfig"]["Runtime"] = settings.container_runtime
+    if options.entrypoint is not None:
+        config["Entrypoint"] = list(options.entrypoint)
+    if options.command is not None:
+        config["Cmd"] = list(options.command)
+    if options.working_dir is not None:
+        config["WorkingDir"] = options.working_dir
+    if options.user is not None:
+        config["User"] = options.user
+    return config
+
+
+def _openings(options: ContainerOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "CapAdd": list(options.capabilities),
+        "Devices": [
+            {
+                "PathOnHost": device.path,
+                "PathInContainer": device.inside or device.path,
+                "CgroupPermissions": "rw" if device.writable else "r",
+            }
+            for device in options.devices
+        ],
+        # Mounts, not binds: those would create what is not there, as root's.
+        "Mounts": [
+            {
+                "Type": "bind",
+                "Source": mount.source,
+                "Target": mount.target,
+                "ReadOnly": not mount.writable,
+                "BindOptions": {"Propagation": "rprivate"},
+            }
+            for mount in options.mounts
+        ],
+        "DeviceRequests": [{"Count": options.gpus, "Capabilities": [["gpu"]]}] if options.gpus else [],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _ulimit(name: str, value: int) -> dict[str, Any]:
+    return {"Name": name, "Soft": value, "Hard": value}
+
+
+def _labels(spec: BotSpec, settings: Settings) -> dict[str, str]:
+    return {
+        **spec.bot.labels(settings.runner_namespace),
+        identity.ROLE: "bot",
+        identity.MODE: spec.mode,
+        identity.SOURCE: spec.source,
+        identity.IMAGE_REFERENCE: spec.image.reference,
+        identity.REQUEST_DIGEST: spec.request_digest,
+        identity.SPEC_DIGEST: spec.digest(),
+        identity.CPU_LIMIT: str(spec.limits.cpu),
+        identity.STARTED_AT: timestamp(spec.started_at),
+        identity.EXPIRES_AT: timestamp(spec.expires_at),
+    }
+
+
+def _neutral_labels(spec: BotSpec) -> dict[str, str]:
+    # Labels of an image reach its containers: one that posed as the runner's would be believed.
+    return {name: "" for name in spec.image.labels if name.startswith(identity.LABEL_PREFIX)}

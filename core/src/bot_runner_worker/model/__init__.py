@@ -1,0 +1,1 @@
+"""Value types and protocols: what the layers hand to one another. Imports nothing of ours from outside."""

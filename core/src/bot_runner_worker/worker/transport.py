@@ -1,0 +1,179 @@
+"""The connection to the orchestrator: the SDK's transport, made to outlast an orchestrator that is away.
+
+What the SDK (avtomatika-worker 1.0b20, rxon 1.0b17) does by itself, and why it is not enough:
+
+- Results are given up after about 90 s. Each message carries a time and a signature over it, and the
+  orchestrator refuses what is older than 60 s: what was held back has to be signed anew.
+- An event that is not delivered at once is dropped.
+- An answer of 5xx, as of an orchestrator whose Redis is gone, counts as no network error: it is asked again
+  20 times a second.
+- Most requests wait for an answer for five minutes.
+- After a 401 it changes to tokens that the orchestrator issues, and is locked out for good by an
+  orchestrator that has forgotten them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from time import monotonic, time
+from typing import Any, TypeVar
+
+from aiohttp import ClientTimeout
+from msgspec.structs import replace
+from rxon.constants import ENDPOINT_TASK_RESULT, ENDPOINT_WORKER_EVENTS
+from rxon.exceptions import RxonError, RxonNetworkError, RxonProtocolError, RxonRateLimitError
+from rxon.models import SecurityContext, TaskResult, TokenResponse, WorkerEventPayload
+from rxon.transports.http import HttpTransport
+
+from bot_runner_worker.diagnostics import results as findings
+from bot_runner_worker.diagnostics.results import Check, State
+
+logger = logging.getLogger(__name__)
+
+Message = TypeVar("Message", TaskResult, WorkerEventPayload)
+
+REQUEST_SECONDS = 10.0
+"""Time limit of a request that is no poll."""
+
+RECENTLY = 45.0
+"""Seconds after the last answer for which the orchestrator counts as within reach: three heartbeats."""
+
+LONGEST_PAUSE = 10.0
+"""Seconds between two tries while the orchestrator is away, so that it is found soon after its return."""
+
+REFUSALS = 10
+"""Times that a message is refused before it is given up: a clock that is wrong for a minute is no reason."""
+
+
+class OrchestratorTransport(HttpTransport):
+    """The SDK's HTTP transport with the patience that is missing; see the module.
+
+    Args:
+        sign: Makes the security context of a message, and of which fields it takes no notice.
+        **arguments: Those of the SDK's transport.
+    """
+
+    def __init__(self, *, sign: Callable[[Any, list[str]], SecurityContext | None], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._sign = sign
+        self._reached_at: float | None = None
+        self._problem = ""
+
+    def __str__(self) -> str:
+        return "the orchestrator"  # in the SDK's log lines
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last request was in vain."""
+        return bool(self._problem)
+
+    def check(self) -> Check:
+        """What to say about the orchestrator; never with a token in it."""
+        if self._reached_at is None:
+            problem = f": {self._problem}" if self._problem else ""
+            return findings.orchestrator_gone(f"not reached yet{problem}")
+        ago = monotonic() - self._reached_at
+        if ago > RECENTLY:
+            return findings.orchestrator_gone(f"not reached for {ago:.0f} s: {self._problem or 'no answer'}")
+        return Check(findings.ORCHESTRATOR, State.OK, f"reached {ago:.0f} s ago")
+
+    async def refresh_token(self) -> TokenResponse | None:
+        """Stay with ``WORKER_TOKEN``, which the orchestrator knows after a restart as well."""
+        return None
+
+    async def send_result(
+        self,
+        result: TaskResult,
+        max_retries: int | None = None,  # noqa: ARG002  (the SDK's signature)
+        delay: float | None = None,  # noqa: ARG002
+    ) -> bool:
+        """Deliver a result, however long the orchestrator is away.
+
+        Their number is bounded: without an orchestrator no task is taken.
+
+        Returns:
+            Whether it was of use; not if the job is over, or given to another worker.
+
+        Raises:
+            RxonError: If the orchestrator goes on refusing it.
+        """
+        begun, waited = monotonic(), False
+        for pause in self._tries():
+            try:
+                answer = await self._request("POST", ENDPOINT_TASK_RESULT, json=self._fresh(result))
+            except RxonError as error:
+                await pause(error)
+                waited = True
+                continue
+            if waited:
+                logger.info(
+                    "the result of task %s was delivered after %.0f s", result.task_id, monotonic() - begun
+                )
+            return not (isinstance(answer, dict) and answer.get("status") == "ignored")
+        raise AssertionError("unreachable")
+
+    async def deliver(self, event: WorkerEventPayload) -> None:
+        """Deliver an event, however long the orchestrator is away.
+
+        Raises:
+            RxonError: If the orchestrator goes on refusing it.
+        """
+        for pause in self._tries():
+            try:
+                await self._request(
+                    "POST", ENDPOINT_WORKER_EVENTS, json=self._fresh(event, ["bubbling_chain"])
+                )
+            except RxonError as error:
+                if "Duplicate message" in str(error):
+                    return  # it got there, but not its acknowledgement
+                await pause(error)
+            else:
+                return
+
+    def _tries(self) -> Iterator[Callable[[RxonError], Any]]:
+        seconds, refusals = 0.5, 0
+
+        async def pause(error: RxonError) -> None:
+            nonlocal seconds, refusals
+            limited = isinstance(error, RxonRateLimitError)
+            if not limited and not isinstance(error, RxonNetworkError):
+                refusals += 1
+                if refusals >= REFUSALS:
+                    raise error
+            seconds = min(seconds * 2, LONGEST_PAUSE)
+            asked = float((error.details or {}).get("retry_after") or 0) if limited else 0.0
+            await asyncio.sleep(max(seconds, asked))
+
+        while True:
+            yield pause
+
+    def _fresh(self, message: Message, unsigned: list[str] | None = None) -> Message:
+        now = replace(message, timestamp=int(time()))
+        return replace(now, security=self._sign(now, unsigned or []))
+
+    async def _request(
+        self,
+        method: str,
+        endpoint: str,
+        *,
+        params: dict[str, Any] | None = None,
+        json: Any | None = None,
+        timeout: ClientTimeout | None = None,  # noqa: ASYNC109  (the SDK's signature)
+    ) -> Any:
+        timeout = timeout or ClientTimeout(total=REQUEST_SECONDS)
+        try:
+            answer = await super()._request(method, endpoint, params=params, json=json, timeout=timeout)
+        except RxonNetworkError as error:
+            self._problem = f"it does not answer ({type(error.__cause__ or error).__name__})"
+            raise
+        except RxonProtocolError as error:
+            status = (error.details or {}).get("status")
+            self._problem = f"it answers with status {status}"
+            if isinstance(status, int) and status >= 500:
+                raise RxonNetworkError(str(error), details=error.details) from error
+            raise
+        except RxonError as error:
+            self._problem = f"it refuses this worker ({type(error).__name__})"
+            raise
+        self._reached_at, self._problem = monotonic(), ""
+        return answer

@@ -1,0 +1,44 @@
+"""What the doctor says about the worker's own configuration: plugins, and registries that are trusted."""
+
+from importlib.metadata import entry_points
+
+import pytest
+from tests.core.diagnostics.conftest import Look
+from tests.core.plugin_factory import PluginFolder
+
+from bot_runner_worker.diagnostics.checks import configuration
+from bot_runner_worker.diagnostics.results import State
+from bot_runner_worker.hookspecs import PROJECT
+from bot_runner_worker.plugins.manager import Plugins
+
+pytestmark = pytest.mark.slow
+
+
+async def test_trusting_every_registry_is_pointed_out(look: Look) -> None:
+    assert (await configuration.registries(await look())).state is State.OK
+    found = await configuration.registries(await look(registries_allowed="*"))
+    assert found.state is State.WARNING
+    assert "REGISTRIES_ALLOWED" in found.remedy
+
+
+async def test_the_installed_plugins_are_named(look: Look) -> None:
+    found = await configuration.plugins(await look())
+    assert found.state is State.OK
+    assert "simple/simple" in found.finding
+
+
+async def test_a_plugin_that_does_not_load_is_a_failure(
+    look: Look, plugin_folder: PluginFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin_folder.add("broken", "raise RuntimeError('no')")
+    loaded = Plugins(plugin_folder.load())
+    monkeypatch.setattr(configuration, "load_plugins", lambda _: loaded)
+    found = await configuration.plugins(await look())
+    assert found.state is State.FAILED
+    assert "broken" in found.finding
+
+
+async def test_a_worker_without_modes_is_pointed_out(look: Look) -> None:
+    everything = ",".join(entry.name for entry in entry_points(group=PROJECT))
+    found = await configuration.plugins(await look(plugins_disabled=everything))
+    assert (found.state, found.finding) == (State.WARNING, "none offers a deployment mode")

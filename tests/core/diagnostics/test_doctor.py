@@ -1,0 +1,142 @@
+"""The doctor as a whole: all checks, side by side, each on its own; as text and as JSON for programs."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import BASE_IMAGE, ENGINE, MakeRunner
+from typer.testing import CliRunner
+
+from bot_runner_worker.cli import app
+from bot_runner_worker.diagnostics import doctor as suite
+from bot_runner_worker.diagnostics.checks import engine
+from bot_runner_worker.diagnostics.checks.context import CheckContext
+from bot_runner_worker.diagnostics.doctor import NAMES, Check, State, run_checks
+from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.settings import Settings
+
+STABLE_NAMES = [
+    *("Docker Engine", "limits", "storage", "Engine's security", "container runtime"),
+    *("Engine's disk", "disk limit", "network pool", "isolation", "base image", "package index"),
+    *("registries", "plugins", "orchestrator", "worker token", "clock", "health address"),
+]
+"""Programs look for these in the JSON: do not rename them."""
+
+
+def test_the_names_of_the_checks_are_stable() -> None:
+    assert list(NAMES) == STABLE_NAMES
+
+
+@pytest.mark.engine
+async def test_every_check_runs_and_nothing_is_left(make_runner: MakeRunner) -> None:
+    runner = await make_runner(orchestrator_url="http://127.0.0.1:9")
+    under_way: list[list[str]] = []
+    checks = await run_checks(runner.settings, under_way.append)
+    assert [check.name for check in checks] == STABLE_NAMES
+    assert [check.name for check in checks if check.state is State.FAILED] == ["orchestrator"]
+    assert all(check.remedy for check in checks if check.state is State.FAILED)
+    assert under_way[0] == STABLE_NAMES
+    assert under_way[-1] == []
+    assert await runner.leftovers() == []
+
+
+@pytest.mark.slow
+async def test_without_an_engine_the_others_are_still_told(make_runner: MakeRunner) -> None:
+    runner = await make_runner()
+    settings = runner.settings.model_copy(
+        update={"docker_host": "unix:///nowhere/docker.sock", "orchestrator_url": "http://127.0.0.1:9"}
+    )
+    checks = {check.name: check for check in await run_checks(settings)}
+    assert list(checks) == STABLE_NAMES
+    assert checks["Docker Engine"].state is State.FAILED
+    assert checks["base image"].finding == "not looked at: the Engine does not answer"
+    assert checks["plugins"].state is State.OK
+
+
+async def run_with(check: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Check]:
+    entries = (suite._Entry("this", check, seconds=0.2), suite._Entry("storage", engine.storage))
+    monkeypatch.setattr(suite, "_SUITE", entries)
+    monkeypatch.setattr(suite, "NAMES", ("this", "storage"))
+    return await run_checks(settings)
+
+
+@pytest.mark.slow
+async def test_a_check_that_hangs_is_given_up(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_: CheckContext) -> Check:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    checks = await run_with(hang, (await make_runner()).settings, monkeypatch)
+    assert [check.state for check in checks] == [State.FAILED, State.OK]
+    assert checks[0].finding.startswith("not done within")
+
+
+@pytest.mark.slow
+async def test_a_check_that_cannot_be_made_is_a_failure(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: CheckContext) -> Check:
+        raise Unavailable(Code.NETWORK_POOL_EMPTY, "There is none.", hint="Make room.")
+
+    checks = await run_with(fail, (await make_runner()).settings, monkeypatch)
+    assert checks[0] == Check("this", State.FAILED, "There is none.", "Make room.")
+    assert checks[1].state is State.OK
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command's settings."""
+    monkeypatch.chdir(tmp_path)  # no .env
+    values = {
+        "DOCKER_HOST": ENGINE,
+        "BASE_IMAGE": BASE_IMAGE,
+        "WORKER_TOKEN": "a-secret-token",
+        "ISOLATION_PROBE": "off",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> None:
+    async def run(settings: Settings, progress: suite.Progress = lambda _: None) -> list[Check]:
+        progress([check.name for check in checks])
+        return list(checks)
+
+    monkeypatch.setattr("bot_runner_worker.cli.doctor.run_checks", run)
+
+
+FINE = Check("storage", State.OK, "overlay2")
+ODD = Check("clock", State.WARNING, "[odd]", "Set it.")
+BAD = Check("base image", State.FAILED, "not there", "Pull it.")
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("checks", "healthy"), [((FINE, ODD), True), ((FINE, BAD), False)])
+def test_the_exit_code_and_the_json_tell_failures_from_warnings(
+    monkeypatch: pytest.MonkeyPatch, checks: tuple[Check, ...], healthy: bool
+) -> None:
+    only(monkeypatch, *checks)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == (0 if healthy else 1)
+    answer = json.loads(result.stdout)
+    assert answer["healthy"] is healthy
+    assert answer["checks"] == [
+        {"name": each.name, "state": each.state, "finding": each.finding, "remedy": each.remedy}
+        for each in checks
+    ]
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_text_has_a_finding_and_a_remedy_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, FINE, ODD, BAD)
+    assert CliRunner().invoke(app, ["doctor"]).stdout.splitlines() == [
+        "ok   storage: overlay2",
+        "warn clock: [odd]",
+        "     → Set it.",
+        "FAIL base image: not there",
+        "     → Pull it.",
+    ]

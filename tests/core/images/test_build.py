@@ -1,0 +1,335 @@
+"""The cage of builds on the real Engine: each limit is met, and nothing of a failed build is left."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.images.building import FROM, Builder
+
+from bot_runner_worker.engine import builds, containers
+from bot_runner_worker.engine import images as engine_images
+from bot_runner_worker.model.errors import Rejected
+from bot_runner_worker.model.identity import NAMESPACE
+from bot_runner_worker.testing.waiting import stays, until
+
+PYTHON = 'RUN ["python3", "-u", "-c", {}]\n'
+
+
+def run_python(code: str) -> str:
+    return FROM + PYTHON.format(json.dumps(code))
+
+
+@pytest.fixture
+async def builder(runner: RunnerUnderTest) -> Builder:
+    return Builder(runner)
+
+
+async def runs(builder: Builder, command: str) -> bool:
+    """Whether the step with this command has its container, and the Engine describes it."""
+    begun = any(command in message for message, _ in builder.said)
+    listed = await builder.containers() if begun else []
+    return any([await containers.inspect(builder.runner.engine, each) for each in listed])
+
+
+async def builder_with(make_runner: MakeRunner, **settings: object) -> Builder:
+    return Builder(await make_runner(**settings))
+
+
+@pytest.mark.engine
+async def test_a_fork_bomb_meets_the_limit_of_processes(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_pids_limit=50)
+    bomb = """
+import os, time
+count = 1
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(30)
+        count += 1
+except OSError as error:
+    print("processes:", count, error)
+    raise SystemExit(9)
+"""
+    error = await builder.failure(run_python(bomb))
+    assert error.code == "BUILD_FAILED"
+    assert "BUILD_PIDS_LIMIT" in error.hint
+    (line,) = [line for line in error.details["log"] if line.startswith("processes: ")]
+    # The limit comes some milliseconds after the start; memory alone would let it go on to thousands.
+    assert int(line.split()[1]) <= 1000
+    assert "temporarily unavailable" in line
+
+
+@pytest.mark.slow
+async def test_every_step_has_the_limit_of_processes(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_pids_limit=50)
+    show = "RUN sleep 0.5; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; false\n"
+    error = await builder.failure(FROM + "RUN true\n" + show)
+    assert "50" in error.details["log"]
+
+
+@pytest.mark.engine
+async def test_memory_is_limited(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_memory_limit="64m")
+    error = await builder.failure(run_python("x = bytearray(200_000_000); print(len(x))"))
+    assert error.code == "BUILD_FAILED"
+    assert "137" in error.message
+    assert "BUILD_MEMORY_LIMIT" in error.hint
+
+
+@pytest.mark.slow
+async def test_a_huge_file_is_refused_by_the_kernel(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, max_image_size="300m")
+    error = await builder.failure(FROM + "RUN truncate -s 10G /huge\n")
+    assert error.code == "BUILD_FAILED"
+    assert "MAX_IMAGE_SIZE" in error.hint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["", " ---> Running in 0123456789ab\n"])
+async def test_many_files_are_too_much_as_well(make_runner: MakeRunner, words: str) -> None:
+    """Whatever the step says, such as that another container is its own."""
+    builder = await builder_with(make_runner, max_image_size="300m")
+    code = f"""
+import os, time
+os.write(1, {words.encode()!r})
+for number in range(40):
+    time.sleep(0.1)
+    open(f"/{{number}}", "wb").write(bytes(50_000_000))
+time.sleep(30)
+"""
+    error = await builder.failure(run_python(code))
+    assert error.code == "BUILD_LIMIT_EXCEEDED"
+    assert error.details["limit"] == "disk"
+
+
+@pytest.mark.engine
+async def test_the_image_as_a_whole_is_limited(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, max_image_size="200m")
+    step = PYTHON.format(json.dumps("open('/f', 'wb').write(bytes(90_000_000))"))
+    error = await builder.failure(FROM + step + step.replace("/f", "/g"))
+    assert error.code == "IMAGE_TOO_LARGE"
+
+
+@pytest.mark.slow
+async def test_an_image_that_is_there_is_held_against_the_limits_again(make_runner: MakeRunner) -> None:
+    """A start that is cancelled between its build and the look at the result leaves an image unseen."""
+    lenient = await builder_with(make_runner)
+    dockerfile = run_python("open('/f', 'wb').write(bytes(90_000_000))")
+    await lenient.build(dockerfile)
+    namespace = lenient.runner.settings.runner_namespace
+    strict = await builder_with(make_runner, max_image_size="150m", runner_namespace=namespace)
+    with pytest.raises(Rejected, match="larger than"):
+        await strict.build(dockerfile)
+
+
+@pytest.mark.slow
+async def test_nothing_is_built_on_a_full_disk(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, min_free_disk=1 << 60)
+    assert (await builder.failure(FROM + "RUN true\n")).code == "ENGINE_DISK_FULL"
+
+
+@pytest.mark.slow
+async def test_a_disk_that_fills_up_meanwhile_ends_the_build(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bot_runner_worker.images.disk import EngineDisk
+
+    free = iter([1 << 40, 1 << 40])
+
+    async def shrinking(self: EngineDisk) -> int:
+        return next(free, 0)
+
+    monkeypatch.setattr(EngineDisk, "free", shrinking)
+    assert (await builder.failure(FROM + "RUN sleep 60\n")).code == "ENGINE_DISK_FULL"
+
+
+@pytest.mark.slow
+async def test_endless_output_is_ended(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_output_limit="2m")
+    error = await builder.failure(FROM + "RUN yes\n")
+    assert error.code == "BUILD_LIMIT_EXCEEDED"
+    assert error.details["limit"] == "output"
+    assert len(json.dumps(error.details)) < 100_000
+
+
+@pytest.mark.slow
+async def test_a_line_without_end_is_output_like_any_other(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_output_limit="64m")
+    error = await builder.failure(FROM + "RUN head -c 50000000 /dev/zero | tr '\\0' a; false\n")
+    assert error.code == "BUILD_FAILED"
+    assert len(json.dumps(error.details)) < 100_000
+
+
+@pytest.mark.engine
+async def test_an_endless_build_is_ended(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, build_timeout_seconds=2)
+    error = await builder.failure(FROM + "RUN sleep 1000\n")
+    assert error.code == "BUILD_TIMED_OUT"
+
+
+@pytest.mark.slow
+async def test_a_cancelled_build_ends_in_the_middle_of_its_step_and_leaves_nothing(builder: Builder) -> None:
+    task = asyncio.create_task(builder.build(FROM + "RUN echo one > /one\nRUN sleep 1000\n"))
+    await until(lambda: runs(builder, "sleep 1000"))
+    await stays(lambda: not task.done(), 0.5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await builder.containers() == []
+    assert await builder.runner.leftovers() == []
+
+
+# 0 while the context is sent; 2 is the runner's own LABEL.
+STEPS = [pytest.param(n, marks=pytest.mark.engine if n in (3, 8) else pytest.mark.slow) for n in range(9)]
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_whatever_step_a_build_is_cancelled_at_nothing_is_left(builder: Builder, step: int) -> None:
+    """The Engine ends a step that it is at, and makes an image of it, even if nobody listens any more."""
+    dockerfile = FROM + "ENV a=b\nCOPY big /big\nRUN echo one > /one\nENV c=d\nCOPY big /other\n"
+    files = {"big": bytes(20_000_000)}
+    begun = asyncio.Event()
+    builder.on_report = lambda message: message.startswith(f"step {step} ") and begun.set()
+    task = asyncio.create_task(builder.build(dockerfile + "RUN sleep 1000\n", files))
+    await (begun.wait() if step else asyncio.sleep(0.05))
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert await builder.containers() == []
+    assert await builder.runner.leftovers() == []
+
+
+@pytest.mark.slow
+async def test_a_build_that_comes_to_its_end_in_spite_of_a_limit_leaves_nothing(
+    make_runner: MakeRunner,
+) -> None:
+    builder = await builder_with(make_runner, build_output_limit="1m")
+    error = await builder.failure(run_python("print('x' * 2_000_000)"))
+    assert error.details["limit"] == "output"
+
+
+@pytest.mark.slow
+async def test_a_step_that_is_listed_but_not_described_yet_is_waited_for(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks = containers.inspect, iter(range(10))
+
+    async def too_early(*arguments: Any, **options: Any) -> dict[str, Any] | None:
+        return None if next(looks, None) is not None else await real(*arguments, **options)
+
+    task = asyncio.create_task(builder.build(FROM + "RUN sleep 1000\n"))
+    await until(lambda: runs(builder, "sleep 1000"))
+    monkeypatch.setattr(containers, "inspect", too_early)
+    task.cancel()
+    await asyncio.wait([task])
+    assert await builder.containers() == []
+    assert await builder.runner.leftovers() == []
+
+
+@pytest.mark.slow
+async def test_what_a_step_prints_about_others_is_not_believed(builder: Builder) -> None:
+    engine = builder.runner.engine
+    outcome = await builder.runner.start()
+    bot = outcome.data["container_id"]
+    base = await engine.json("GET", f"images/{builder.runner.settings.base_image}/json")
+    lies = f" ---> Running in {bot[:12]}\n", f" ---> {base['Id'][7:19]}\n"
+    say = "os.write(1, lie.encode()); time.sleep(.3)"
+    code = f"import os, time\nfor lie in {lies!r}: {say}\nraise SystemExit(1)"
+    with pytest.raises(Exception, match="build failed"):
+        await builder.build(run_python(code))
+    host = (await containers.inspect(engine, bot) or {})["HostConfig"]
+    assert host["PidsLimit"] == builder.runner.settings.container_pids_limit
+    assert (await containers.inspect(engine, bot) or {})["State"]["Running"]
+    assert (await engine.json("GET", f"images/{base['Id']}/json"))["Id"] == base["Id"]
+
+
+@pytest.mark.engine
+async def test_builds_have_a_network_of_their_own(builder: Builder) -> None:
+    script = 'RUN python3 -c "import socket; print(socket.gethostbyname(socket.gethostname()))"; false\n'
+    error = await builder.failure(FROM + script)
+    network = await builder.runner.engine.json(
+        "GET", f"networks/{builder.runner.settings.docker_network}-build"
+    )
+    subnet = network["IPAM"]["Config"][0]["Subnet"]
+    assert any(line.startswith(subnet.rpartition(".")[0]) for line in error.details["log"])
+    assert network["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+    assert network["Options"]["com.docker.network.bridge.name"].startswith("bot-")
+
+
+@pytest.mark.slow
+async def test_each_step_carries_our_labels_and_no_bots(builder: Builder) -> None:
+    task = asyncio.create_task(builder.build(FROM + 'LABEL a="b"\nRUN sleep 60\n'))
+    await until(lambda: runs(builder, "sleep 60"))
+    (container,) = await builder.containers()
+    inspection = await containers.inspect(builder.runner.engine, container) or {}
+    labels = inspection["Config"]["Labels"]
+    assert labels["io.avtomatika.bot-runner.namespace"] == builder.runner.settings.runner_namespace
+    assert labels["io.avtomatika.bot-runner.role"] == "build"
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.slow
+async def test_progress_names_the_step_and_how_much_is_done(builder: Builder) -> None:
+    await builder.build(FROM + "RUN true\nRUN echo done\n")
+    steps = [(message, fraction) for message, fraction in builder.said if message.startswith("step")]
+    assert steps[0][1] == 0
+    assert any("RUN echo done" in message for message, _ in steps)
+    fractions = [fraction for _, fraction in steps]
+    assert fractions == sorted(fractions, key=lambda each: each or 0)
+
+
+async def parents(builder: Builder) -> dict[str, str]:
+    """Ids of this namespace's images, those of single steps among them, with what each is built on."""
+    engine, settings = builder.runner.engine, builder.runner.settings
+    filters = {"label": [f"{NAMESPACE}={settings.runner_namespace}"]}
+    rows = await engine.json("GET", "images/json", params={"all": True, "filters": filters})
+    return {row["Id"]: row["ParentId"] for row in rows}
+
+
+@pytest.mark.slow
+async def test_other_images_survive_a_failed_build(builder: Builder) -> None:
+    first = await builder.build(FROM + "RUN echo shared\nRUN echo first\n")
+    with pytest.raises(Exception, match="build failed"):
+        await builder.build(FROM + "RUN echo shared\nRUN echo second\nRUN false\n")
+    again = await builder.build(FROM + "RUN echo shared\nRUN echo first\n")
+    assert again.id == first.id
+    left = await parents(builder)
+    lineage = [first.id]
+    while lineage[-1]:
+        lineage.append(left.pop(lineage[-1], ""))
+    assert left == {}, "only what the first image is made of may be left"
+
+
+@pytest.mark.slow
+async def test_what_several_workers_remove_at_once_is_gone_for_all_of_them(builder: Builder) -> None:
+    """Workers whose builds of the same content were given up remove the same half-built images."""
+    engine = builder.runner.engine
+    for number in range(5):
+        await builder.build(FROM + "".join(f'LABEL round{number}="{each}"\n' for each in range(6)))
+        built = await parents(builder)
+        removals = [engine_images.remove(engine, image, all_tags=True) for image in built for _ in range(3)]
+        await asyncio.gather(*removals)
+        assert set(await parents(builder)) & set(built) == set()
+
+
+@pytest.mark.slow
+async def test_a_build_whose_step_another_worker_removed_is_done_again(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two steps nothing holds the image of the first, and while the builder looks for one in its
+    cache, nothing holds those of other builds. The fault is injected: the moment is short.
+    """
+    lost = ("No such image: sha256:0123456789abcdef", 'unable to find image "sha256:0123456789abcdef"')
+    real, faults = builds.build, iter(lost)
+
+    async def unlucky(*arguments: Any, **options: Any) -> None:
+        if (fault := next(faults, None)) is not None:
+            raise builds.BuildError(fault, [])
+        await real(*arguments, **options)
+
+    monkeypatch.setattr(builds, "build", unlucky)
+    assert (await builder.build(FROM + "ENV a=b\n")).id
+    assert next(faults, None) is None

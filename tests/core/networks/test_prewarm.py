@@ -1,0 +1,186 @@
+"""Networks made ahead on the real Engine: starts find them ready, and none is ever left over."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.examples import BOT, inspect
+
+from bot_runner_worker.engine import Engine, EngineError, containers, networks, volumes
+from bot_runner_worker.model.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE
+from bot_runner_worker.networks import prewarm as networks_ahead
+from bot_runner_worker.networks.prewarm import PrewarmedNetworks
+from bot_runner_worker.runner import Runner
+from bot_runner_worker.testing.waiting import stays, until
+
+COUNT = 2
+
+
+@pytest.fixture(autouse=True)
+def made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing to wait for between a start and the next network."""
+    monkeypatch.setattr(networks_ahead, "QUIET_SECONDS", 0.0)
+
+
+async def ready(runner: RunnerUnderTest) -> list[str]:
+    """Names of the networks that were made ahead and have no container."""
+    mine = {NAMESPACE: runner.settings.runner_namespace, ROLE: "network"}
+    used = await runner.runner.runtime._sweeper._used_networks()
+    found = await networks.list_by_labels(runner.engine, mine)
+    return [each["Name"] for each in found if INSTANCE in each["Labels"] and each["Name"] not in used]
+
+
+async def until_ready(runner: RunnerUnderTest, count: int) -> list[str]:
+    found: list[str] = []
+
+    async def right() -> bool:
+        nonlocal found
+        found = await ready(runner)
+        return len(found) == count
+
+    await until(right, 30, lambda: f"{count} networks lie ready: {found}")
+    return found
+
+
+async def network_of(runner: RunnerUnderTest, bot_id: str = "bot") -> str:
+    container = await inspect(runner, bot_id=bot_id)
+    (name,) = container["NetworkSettings"]["Networks"]
+    assert name == container["HostConfig"]["NetworkMode"]
+    return str(name)
+
+
+@pytest.fixture
+async def runner(make_runner: MakeRunner) -> AsyncIterator[RunnerUnderTest]:
+    """A runner with networks that lie ready."""
+    made = await make_runner(networks_ahead=COUNT)
+    making = asyncio.create_task(made.runner.networks_ahead.run())
+    await until_ready(made, COUNT)
+    yield made
+    making.cancel()
+    await asyncio.wait([making])
+
+
+@pytest.mark.engine
+async def test_a_start_takes_one_and_another_is_made(runner: RunnerUnderTest) -> None:
+    before = await ready(runner)
+    await runner.start()
+    taken = await network_of(runner)
+    assert taken in before
+    assert taken not in await until_ready(runner, COUNT)
+
+
+@pytest.mark.slow
+async def test_no_two_bots_share_one(runner: RunnerUnderTest) -> None:
+    names = [f"bot-{number}" for number in range(3)]
+    await asyncio.gather(*(runner.start(bot_id=name) for name in names))
+    assert len({await network_of(runner, name) for name in names}) == len(names)
+
+
+@pytest.mark.slow
+async def test_a_replacement_and_a_new_start_stay_in_the_bots_network(runner: RunnerUnderTest) -> None:
+    await runner.start()
+    taken = await network_of(runner)
+    await runner.start(code="import time; time.sleep(99)", deployment_mode="simple", replace=True)
+    assert await network_of(runner) == taken
+    await runner.task("stop_bot", **BOT)
+    await runner.start()
+    assert await network_of(runner) == taken
+
+
+@pytest.mark.slow
+async def test_it_goes_with_its_bot(runner: RunnerUnderTest) -> None:
+    await runner.start()
+    taken = await network_of(runner)
+    (record,) = await runner.runner.runtime.list_bots()
+    await runner.runner.runtime.remove(record)
+    assert await networks.inspect(runner.engine, taken) is None
+
+
+@pytest.mark.slow
+async def test_a_start_that_fails_leaves_none_behind(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(containers, "start", _refuse)
+        assert (await runner.start()).ending == "rejected"
+    await until_ready(runner, COUNT)
+    assert len(await runner.leftovers("networks")) == COUNT
+
+
+@pytest.mark.slow
+async def test_one_that_was_removed_behind_our_back_is_made_anew(runner: RunnerUnderTest) -> None:
+    for name in await ready(runner):
+        await networks.remove(runner.engine, name)
+    assert (await runner.start()).data["status"] == "started"
+    assert await networks.inspect(runner.engine, await network_of(runner)) is not None
+
+
+@pytest.mark.slow
+async def test_the_sweep_leaves_what_lies_ready_here_or_with_another_worker(
+    runner: RunnerUnderTest, make_runner: MakeRunner
+) -> None:
+    await runner.start()
+    await until_ready(runner, COUNT)
+    other = await make_runner(runner_namespace=runner.settings.runner_namespace, worker_id="other")
+    for each in (runner, other):
+        assert await each.runner.runtime.sweep(_nobody) == 0
+    assert len(await ready(runner)) == COUNT
+
+
+@pytest.mark.slow
+async def test_the_sweep_takes_what_a_killed_worker_had_ready(
+    runner: RunnerUnderTest, make_runner: MakeRunner
+) -> None:
+    await runner.start()
+    await until_ready(runner, COUNT)
+    other = await make_runner(runner_namespace=runner.settings.runner_namespace, worker_id="other")
+    # What others see of a worker that was killed, once they take it for dead.
+    presence = {NAMESPACE: runner.settings.runner_namespace, ROLE: PRESENCE_ROLE}
+    for name, labels in (await volumes.list_by_labels(runner.engine, presence)).items():
+        if labels[INSTANCE] == runner.runner.coordination.instance:
+            await volumes.remove(runner.engine, name)
+    assert await other.runner.runtime.sweep(_nobody) == COUNT
+    assert await ready(runner) == []
+    assert await networks.inspect(runner.engine, await network_of(runner)) is not None
+
+
+@pytest.mark.slow
+async def test_a_worker_that_ends_leaves_none(make_runner: MakeRunner) -> None:
+    made = await make_runner()
+    async with Runner(made.settings.model_copy(update={"worker_id": "ends", "networks_ahead": 1})) as ending:
+        making = asyncio.create_task(ending.networks_ahead.run())
+        await until_ready(made, 1)
+        making.cancel()
+        await asyncio.wait([making])
+    assert await ready(made) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pool", "mode", "count"),
+    [("10.230.8.0/24", "own", 4), ("10.230.8.0/28", "own", 0), ("10.230.8.0/24", "shared", 0)],
+)
+async def test_they_leave_most_of_the_pool_to_the_bots(
+    make_runner: MakeRunner, pool: str, mode: str, count: int
+) -> None:
+    runner = await make_runner(network_pool=pool, network_mode=mode, networks_ahead=100)
+    ahead = PrewarmedNetworks(runner.engine, runner.settings, runner.runner.coordination)
+    making = asyncio.create_task(ahead.run())
+    await until_ready(runner, count)
+
+    async def no_more() -> bool:
+        return len(await ready(runner)) == count
+
+    await stays(no_more, 0.3)
+    making.cancel()
+    await asyncio.wait([making])
+    await ahead.close()
+
+
+async def _refuse(engine: Engine, container: str) -> None:
+    raise EngineError(400, "OCI runtime create failed")
+
+
+async def _nobody() -> bool:
+    return False
