@@ -16,10 +16,10 @@ from bot_runner_worker.diagnostics.results import State
 from bot_runner_worker.tasks.outcome import Ending, Outcome
 from bot_runner_worker.testing.waiting import until
 from bot_runner_worker.worker import outbox as outboxes
-from bot_runner_worker.worker import running
-from bot_runner_worker.worker import transport as links
+from bot_runner_worker.worker import resilient_worker
+from bot_runner_worker.worker import transport as transports
 from bot_runner_worker.worker.outbox import EventOutbox
-from bot_runner_worker.worker.running import RunningTasks
+from bot_runner_worker.worker.resilient_worker import RunningTasks
 from bot_runner_worker.worker.transport import OrchestratorTransport
 
 TOKEN = "test-worker-token"
@@ -66,31 +66,34 @@ async def orchestrator() -> AsyncIterator[Orchestrator]:
 
 
 @pytest.fixture
-async def link(
+async def transport(
     orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[OrchestratorTransport]:
-    monkeypatch.setattr(links, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(transports, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(transports, "LONGEST_PAUSE", 0.01)
 
     def sign(message: Any, unsigned: list[str]) -> SecurityContext:
         return SecurityContext(signature=sign_payload(message, TOKEN, ignore_fields=unsigned), signer_id="w")
 
-    link = OrchestratorTransport(sign=sign, base_url=orchestrator.url, worker_id="w", token=TOKEN)
-    await link.connect()
-    yield link
-    await link.close()
+    transport = OrchestratorTransport(sign=sign, base_url=orchestrator.url, worker_id="w", token=TOKEN)
+    await transport.connect()
+    yield transport
+    await transport.close()
 
 
 AWAY = [(0, None), (503, {}), (500, {"error": "Redis is gone"}), (429, {"error": "slowly"})] * 20
 
 
-async def test_a_result_outlasts_any_outage(link: OrchestratorTransport, orchestrator: Orchestrator) -> None:
+async def test_a_result_outlasts_any_outage(
+    transport: OrchestratorTransport, orchestrator: Orchestrator
+) -> None:
     orchestrator.answers = [*AWAY]
-    assert await link.send_result(RESULT) is True
+    assert await transport.send_result(RESULT) is True
     assert [result["task_id"] for result in orchestrator.accepted] == ["task"]
 
 
 async def test_what_was_held_back_carries_the_time_of_its_delivery(
-    link: OrchestratorTransport, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+    transport: OrchestratorTransport, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The orchestrator refuses what is older than 60 s, and what was changed after it was signed."""
     now = [1000.0]
@@ -99,10 +102,10 @@ async def test_what_was_held_back_carries_the_time_of_its_delivery(
         now[0] += 100
         return now[0]
 
-    monkeypatch.setattr(links, "time", clock)
+    monkeypatch.setattr(transports, "time", clock)
     orchestrator.answers = [(503, {})]
-    await link.send_result(RESULT)
-    await link.deliver(event("bot_started"))
+    await transport.send_result(RESULT)
+    await transport.deliver(event("bot_started"))
     for message in orchestrator.accepted:
         assert message["timestamp"] > 1100  # not that of the first try, let alone the message's own
         assert verify_signature(
@@ -112,63 +115,65 @@ async def test_what_was_held_back_carries_the_time_of_its_delivery(
 
 
 async def test_a_result_that_nobody_waits_for_is_let_go(
-    link: OrchestratorTransport, orchestrator: Orchestrator
+    transport: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     orchestrator.answers = [(200, {"status": "ignored", "reason": "stale"})]
-    assert await link.send_result(RESULT) is False
+    assert await transport.send_result(RESULT) is False
 
 
 async def test_a_result_that_is_refused_again_and_again_is_given_up(
-    link: OrchestratorTransport, orchestrator: Orchestrator
+    transport: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     orchestrator.answers = [(403, {"error": "Message timestamp expired"})] * 100
     with pytest.raises(RxonError):
-        await link.send_result(RESULT)
-    assert orchestrator.asked == links.REFUSALS
+        await transport.send_result(RESULT)
+    assert orchestrator.asked == transports.REFUSALS
 
 
 async def test_an_event_that_got_there_without_an_answer_is_not_told_twice(
-    link: OrchestratorTransport, orchestrator: Orchestrator
+    transport: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     orchestrator.answers = [(0, None), (403, {"error": "Duplicate message detected (replay attack)"})]
-    await link.deliver(event("bot_started"))
+    await transport.deliver(event("bot_started"))
     assert orchestrator.asked == 2
 
 
 async def test_a_server_that_fails_counts_as_one_that_is_away(
-    link: OrchestratorTransport, orchestrator: Orchestrator
+    transport: OrchestratorTransport, orchestrator: Orchestrator
 ) -> None:
     """The SDK backs off from what is away only; everything else it asks again 20 times a second."""
     orchestrator.answers = [(500, {"error": "Redis is gone"})]
     with pytest.raises(RxonNetworkError):
-        await link.poll_task(timeout=1)
+        await transport.poll_task(timeout=1)
 
 
-async def test_it_stays_with_its_own_token(link: OrchestratorTransport, orchestrator: Orchestrator) -> None:
+async def test_it_stays_with_its_own_token(
+    transport: OrchestratorTransport, orchestrator: Orchestrator
+) -> None:
     """A token that the orchestrator issued would be worth nothing to one that has forgotten it."""
     issued = {"access_token": "x", "refresh_token": "y", "expires_in": 60, "worker_id": "w"}
     orchestrator.answers = [(401, {}), (200, issued), (200, issued)]
     with suppress(RxonError):
-        await link.poll_task(timeout=1)
-    await link.deliver(event("bot_started"))
+        await transport.poll_task(timeout=1)
+    await transport.deliver(event("bot_started"))
     assert orchestrator.tokens == {TOKEN}
 
 
 async def test_the_check_tells_whether_it_was_reached_recently(
-    link: OrchestratorTransport, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+    transport: OrchestratorTransport, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert link.check().state is State.FAILED
-    await link.deliver(event("bot_started"))
-    assert link.check().state is State.OK
-    assert not link.failing
+    assert transport.check().state is State.FAILED
+    await transport.deliver(event("bot_started"))
+    assert transport.check().state is State.OK
+    assert not transport.failing
     orchestrator.answers = [(503, {})]
     with pytest.raises(RxonNetworkError):
-        await link.poll_task(timeout=1)
-    assert link.failing
-    assert link.check().state is State.OK
-    monkeypatch.setattr(links, "RECENTLY", -1.0)
-    assert link.check().state is State.FAILED
-    assert "it answers with status 503" in link.check().finding
+        await transport.poll_task(timeout=1)
+    assert transport.failing
+    assert transport.check().state is State.OK
+    monkeypatch.setattr(transports, "RECENTLY", -1.0)
+    assert transport.check().state is State.FAILED
+    assert "it answers with status 503" in transport.check().finding
 
 
 class Delivery:
@@ -270,7 +275,7 @@ async def test_a_task_that_the_orchestrator_cancels_is_over() -> None:
 
 
 async def test_a_task_that_will_not_end_does_not_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "CLEAN_UP_SECONDS", 0.05)
+    monkeypatch.setattr(resilient_worker, "CLEAN_UP_SECONDS", 0.05)
     tasks = RunningTasks()
     released = asyncio.Event()
 

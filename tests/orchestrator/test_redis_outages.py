@@ -10,7 +10,11 @@ import pytest
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from tests.orchestrator.waiting import until
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from tests.orchestrator.waiting import SCALE, until
+
+from bot_runner_orchestrator.executor import ResilientExecutor
+from bot_runner_orchestrator.redis_storage import is_redis_trouble
 
 JOBS = 20
 
@@ -126,3 +130,57 @@ async def test_jobs_go_on_soon_after_redis_is_back(
         # Avtomatika would wait for twice as long after each try: for 17 minutes in all.
         await until(lambda: len(tries) > 10)
     await orchestrator.end_of(job_id)
+
+
+@pytest.mark.parametrize("method", ["get_job_state", "save_job_state"])
+async def test_a_request_that_meets_a_lost_connection_is_told_to_come_again(
+    orchestrator: Any, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def lost(*_: Any) -> Any:
+        raise RedisConnectionError("Connection closed by server.")
+
+    monkeypatch.setattr(orchestrator.engine.bot_storage, method, lost)
+    wanted = ("POST", "/api/jobs/bot_runner") if method == "save_job_state" else ("GET", "/api/jobs/some-job")
+    headers = {"X-Client-Token": "token-of-alice"}
+    async with orchestrator.http.request(
+        wanted[0], orchestrator.url + wanted[1], headers=headers, json={"initial_data": {"action": "list"}}
+    ) as response:
+        assert (response.status, response.headers["Retry-After"]) == (503, "2")
+        assert (await response.json())["error"]["code"] == "STORAGE_UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble"),
+    [
+        (ResponseError("MISCONF Redis is configured to save RDB snapshots"), True),
+        (ResponseError("Error running script: OOM command not allowed"), True),
+        (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True),
+        (ReadOnlyError("You can't write against a read only replica."), True),
+        (ResponseError("WRONGTYPE Operation against a key"), False),
+    ],
+)
+def test_a_redis_that_refuses_writes_is_trouble(error: ResponseError, trouble: bool) -> None:
+    assert is_redis_trouble(error) is trouble
+
+
+async def test_a_job_that_is_cancelled_at_shutdown_does_not_wait_for_redis() -> None:
+    """The Redis client may turn a cancellation into an error of the connection, and waits would not end."""
+
+    class Away:
+        async def get_job_state(self, job_id: str) -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise RedisConnectionError from None
+
+        async def enqueue_job(self, job_id: str) -> None:
+            raise RedisConnectionError
+
+    executor = object.__new__(ResilientExecutor)
+    executor.storage = Away()
+    job = asyncio.create_task(executor._process_job("job", "message"))
+    await asyncio.sleep(0)
+    job.cancel()
+    with pytest.raises(RedisConnectionError):
+        async with asyncio.timeout(10 * SCALE):
+            await job

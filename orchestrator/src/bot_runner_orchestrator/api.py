@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from logging import getLogger
 from typing import Any
 
 from aiohttp import web
@@ -10,12 +11,17 @@ from avtomatika.utils.json import json_response
 from orjson import loads
 
 from .clients import ClientDirectory
+from .errors import Code, job_error
 from .legacy_api import legacy_api
 from .rates import client_rates
+from .redis_storage import is_redis_trouble
 from .storage import BotRunnerStorage
+
+logger = getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_RETRY_AFTER_SECONDS = 2
 _PROGRESS = ("progress", "progress_message")
 _SHOWN_OF_WORKERS = ("worker_id", "worker_type", "status", "reputation")
 _SHOWN_OF_SKILLS = ("name", "description", "version", "properties")
@@ -74,10 +80,31 @@ def bot_runner_middlewares(
         finish_what_is_begun,
         closed_routes,
         legacy_api(blueprint),
+        storage_trouble,
         client_rates(storage, clients),
         job_progress,
         worker_list,
     ]
+
+
+@web.middleware
+async def storage_trouble(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 503 with a code, not 500 without words, while Redis is away."""
+    try:
+        return await handler(request)
+    except Exception as error:
+        if not is_redis_trouble(error):
+            raise
+        logger.warning("Redis is away; a request to %s was not served: %s", request.path, error)
+    problem = job_error(
+        Code.STORAGE_UNAVAILABLE,
+        "The orchestrator cannot use its storage at the moment.",
+        hint=f"Wait {_RETRY_AFTER_SECONDS} s, then send it again.",
+        details={"retry_after_seconds": _RETRY_AFTER_SECONDS},
+        stage="request",
+    )
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
+    return json_response({"error": problem}, status=503, headers=headers)
 
 
 def _job_id(request: web.Request) -> str | None:

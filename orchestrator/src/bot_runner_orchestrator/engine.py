@@ -7,7 +7,7 @@ from logging import getLogger
 from typing import Any
 
 from aiohttp import web
-from avtomatika import engine as avtomatika_engine
+from avtomatika.app_keys import EXECUTOR_KEY
 from avtomatika.config import Config
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.history.noop import NoOpHistoryStorage
@@ -18,9 +18,8 @@ from rxon.security import create_server_ssl_context
 from . import blueprint
 from .api import bot_runner_middlewares
 from .clients import ClientDirectory
-from .dispatcher import EvenDispatcher
 from .errors import SetupError
-from .executor import PatientExecutor
+from .executor import ResilientExecutor, resilient_executor
 from .history import RedactedHistory, ensure_writable
 from .logs import configure_logging
 from .memory_storage import BotRunnerMemoryStorage
@@ -39,10 +38,6 @@ _WATCH_SECONDS = 2
 _SHUTDOWN_SECONDS = 1.0
 _WEBHOOK_GRACE_SECONDS = 0.5
 _HISTORY_UPKEEP_SECONDS = 3600
-
-# The base class makes them by these names; there is no other way to give it ours.
-avtomatika_engine.Dispatcher = EvenDispatcher  # type: ignore[attr-defined]
-avtomatika_engine.JobExecutor = PatientExecutor  # type: ignore[attr-defined]
 
 
 class BotRunnerEngine(OrchestratorEngine):
@@ -121,6 +116,18 @@ class BotRunnerEngine(OrchestratorEngine):
     def port(self) -> int:
         """The port that the engine listens on."""
         return int(self.runner.addresses[0][1])
+
+    async def on_startup(self, app: web.Application) -> None:
+        """Start Avtomatika's parts, with our executor among them.
+
+        Raises:
+            SetupError: This version of Avtomatika makes its executor in another way.
+        """
+        with resilient_executor():
+            await super().on_startup(app)
+        if not isinstance(app[EXECUTOR_KEY], ResilientExecutor):
+            await self.on_shutdown(app)
+            raise SetupError("this version of Avtomatika does not fit: its executor cannot be replaced")
 
     async def on_shutdown(self, app: web.Application) -> None:
         """End without waiting for anybody's long poll."""

@@ -1,12 +1,14 @@
 """Jobs in Redis, for a stack whose orchestrator may be restarted."""
 
 import asyncio
+import re
 from logging import getLogger
 from typing import Any
 
 from avtomatika.storage.redis import RedisStorage
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -16,14 +18,22 @@ from .storage import BotRunnerStorage
 
 logger = getLogger(__name__)
 
-REDIS_TROUBLE = (RedisConnectionError, RedisTimeoutError, OSError)
-"""What a Redis that is away, or reads its data after a start, lets commands raise."""
+_REDIS_TROUBLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
+_REFUSES_WRITES = re.compile(r"\b(?:MISCONF|OOM|READONLY)\b")
 
 _CONNECTIONS = 256
 """Each worker that waits for a task holds one all the time; requests come on top."""
 
 _CONNECTION_WAIT = 30.0
 _AWAY_PAUSE = 1.0
+
+
+def is_redis_trouble(error: BaseException) -> bool:
+    """Whether Redis is away, is loading, or refuses writes (disk or memory full)."""
+    if isinstance(error, _REDIS_TROUBLE):
+        return True
+    # In a pipeline or script the kind is somewhere in the text.
+    return isinstance(error, ResponseError) and bool(_REFUSES_WRITES.search(str(error)))
 
 
 def connect(settings: Settings) -> "Redis":
@@ -61,7 +71,9 @@ class BotRunnerRedisStorage(BotRunnerStorage, RedisStorage):
         """
         try:
             entry = await super().dequeue_job(block)
-        except REDIS_TROUBLE as error:
+        except Exception as error:
+            if not is_redis_trouble(error):
+                raise
             if not self._away:
                 logger.warning("Redis is away: %s", error)
             self._away = True

@@ -1,7 +1,7 @@
 """What this orchestrator needs of a storage, whichever of Avtomatika's it stands in front of.
 
-:class:`BotRunnerStorage` is the choke point that every job passes on its way into a store: it seals jobs
-that are over (:mod:`.sealing`) and lets nothing change them afterwards. It also answers who a client is
+:class:`BotRunnerStorage` is the choke point that every job passes on its way into a store: it finalizes
+jobs that are over (:mod:`.finalize`) and lets nothing change them afterwards. It also answers who a client is
 (:mod:`.clients`) and what a worker must show (:mod:`.worker_tokens`), gives tasks to busy workers as well,
 and ends long polls at shutdown.
 """
@@ -19,8 +19,8 @@ from avtomatika.storage.base import StorageBackend
 
 from .admission import admit
 from .clients import ClientDirectory
+from .finalize import finalize, is_final
 from .offers import takes_tasks
-from .sealing import is_final, seal
 from .worker_tokens import WorkerTokens
 
 PICKED_UP = "picked_up"
@@ -45,7 +45,7 @@ class BotRunnerStorage(StorageBackend):
     Args:
         clients: Who may use the API.
         worker_tokens: Workers with a token of their own.
-        blueprint: Whose jobs are sealed.
+        blueprint: Whose jobs are finalized.
         retention_seconds: How long a job that is over can be read.
     """
 
@@ -94,10 +94,10 @@ class BotRunnerStorage(StorageBackend):
     # Jobs.
 
     async def save_job_state(self, job_id: str, state: dict[str, Any]) -> None:
-        """Save the job, unless it is already over: checked if it is new, sealed if it is over now."""
+        """Save the job, unless it is already over: checked if it is new, finalized if it is over now."""
         # In place and at once: the caller goes on with the same dictionary.
         admit(state, self._blueprint)
-        seal(state, self._blueprint)
+        finalize(state, self._blueprint)
         await self.update_job_state_atomic(job_id, lambda _stored: state)
 
     async def update_job_state(self, job_id: str, update_data: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class BotRunnerStorage(StorageBackend):
     async def update_job_state_atomic(
         self, job_id: str, update_callback: Callable[[dict[str, Any]], Any]
     ) -> dict[str, Any]:
-        """Change the job in one step, unless it is already over; sealed, if it is over now."""
+        """Change the job in one step, unless it is already over; finalized, if it is over now."""
 
         async def unless_over(stored: dict[str, Any]) -> dict[str, Any]:
             if is_final(stored):
@@ -115,7 +115,7 @@ class BotRunnerStorage(StorageBackend):
             updated = update_callback(stored)
             if isawaitable(updated):
                 updated = await updated
-            return seal(updated, self._blueprint)
+            return finalize(updated, self._blueprint)
 
         state = await super().update_job_state_atomic(job_id, unless_over)
         if is_final(state):

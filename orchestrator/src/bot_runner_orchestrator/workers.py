@@ -70,15 +70,15 @@ class LostTasks:
     Args:
         storage: Where jobs and workers are.
         blueprint: Whose jobs are looked after.
-        patience: Seconds after which a silent worker is gone. After a start of this process, or a failure of
+        timeout: Seconds after which a silent worker is gone. After a start of this process, or a failure of
             the storage, all workers get that long to say that they are there.
     """
 
-    def __init__(self, storage: BotRunnerStorage, blueprint: str, patience: float) -> None:
+    def __init__(self, storage: BotRunnerStorage, blueprint: str, timeout: float) -> None:
         self._storage = storage
         self._blueprint = blueprint
-        self._patience = patience
-        self._known_from = monotonic() + patience
+        self._timeout = timeout
+        self._known_from = monotonic() + timeout
         self._denied_since: dict[str, float] = {}
 
     async def release(self) -> int:
@@ -86,7 +86,7 @@ class LostTasks:
         try:
             return await self._look()
         except Exception:
-            self._known_from = monotonic() + self._patience
+            self._known_from = monotonic() + self._timeout
             raise
 
     async def _look(self) -> int:
@@ -103,7 +103,7 @@ class LostTasks:
             lost = self._is_lost(state, workers.get(worker_id))
             if lost is None:
                 since = self._denied_since[task_id] = denied_before.get(task_id, monotonic())
-                lost = monotonic() - since > self._patience
+                lost = monotonic() - since > self._timeout
             if lost and await _release(self._storage, job_id, worker_id, self._blueprint):
                 released += 1
                 logger.warning("Worker %s is not at its task; job %s is given out again.", worker_id, job_id)

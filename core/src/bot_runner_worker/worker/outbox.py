@@ -1,4 +1,4 @@
-"""Events on their way to the orchestrator: in order, without anybody waiting for them."""
+"""A bounded queue of events for the orchestrator, delivered in order in the background."""
 
 import asyncio
 import logging

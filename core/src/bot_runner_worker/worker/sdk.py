@@ -11,7 +11,7 @@ from avtomatika_worker.config import WorkerConfig
 from rxon.models import WorkerEventPayload
 
 from bot_runner_worker import __version__
-from bot_runner_worker.diagnostics.engine_watch import EngineWatch
+from bot_runner_worker.diagnostics.watches import EngineWatch
 from bot_runner_worker.model.errors import Code
 from bot_runner_worker.model.events import BotEvent
 from bot_runner_worker.model.requests import (
@@ -26,7 +26,7 @@ from bot_runner_worker.model.results import timestamp
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Ending, Outcome
-from bot_runner_worker.worker.persistent import PersistentWorker
+from bot_runner_worker.worker.resilient_worker import ResilientWorker
 from bot_runner_worker.worker.transport import LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ _TASK_MODELS: dict[str, type[UserRequest]] = {
 }
 
 
-def build_worker(runner: Runner, engine: EngineWatch) -> PersistentWorker:
-    """The SDK's worker with the runner's tasks registered; it takes them while the Engine answers."""
-    worker = PersistentWorker(
-        ready=lambda: engine.up,
+def build_worker(runner: Runner, engine: EngineWatch, ready: Callable[[], bool]) -> ResilientWorker:
+    """The SDK's worker with the runner's tasks registered; it takes them while it is ready."""
+    worker = ResilientWorker(
+        ready=ready,
         drain_seconds=runner.settings.drain_seconds,
         worker_type=runner.settings.worker_type,
         max_concurrent_tasks=runner.settings.max_concurrent_tasks,
@@ -99,7 +99,7 @@ def _sdk_config(settings: Settings) -> WorkerConfig:
     config.REGISTRATION_RETRY_MAX_DELAY = LONGEST_PAUSE
     # Which process this is: the orchestrator gives out again what another one with the same id was at.
     config.EXTRA_CAPABILITIES = {**config.EXTRA_CAPABILITIES, "instance": str(uuid4())}
-    # The link tries again by itself.
+    # The transport tries again by itself.
     config.RESULT_MAX_RETRIES = 1
     return config
 
@@ -120,14 +120,14 @@ def _properties(runner: Runner, name: str) -> dict[str, Any]:
 
 
 def _skill(
-    runner: Runner, name: str, worker: PersistentWorker, engine: EngineWatch
+    runner: Runner, name: str, worker: ResilientWorker, engine: EngineWatch
 ) -> Callable[..., Awaitable[dict[str, Any]]]:
     async def skill(
         params: dict[str, Any], task_id: str, job_id: str, send_progress: Callable[..., Awaitable[None]]
     ) -> dict[str, Any]:
         async def report(fraction: float, message: str) -> None:
             # Progress is a courtesy: a start must neither wait nor fail because it cannot be told.
-            if worker.link.failing:
+            if worker.transport.failing:
                 return
             try:
                 await send_progress(task_id, job_id, fraction, message)

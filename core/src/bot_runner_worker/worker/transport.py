@@ -1,4 +1,4 @@
-"""The connection to the orchestrator: the SDK's transport, made to outlast an orchestrator that is away.
+"""The SDK's transport with retries: results and events survive outages of the orchestrator.
 
 What the SDK (avtomatika-worker 1.0b20, rxon 1.0b17) does by itself, and why it is not enough:
 
@@ -14,7 +14,7 @@ What the SDK (avtomatika-worker 1.0b20, rxon 1.0b17) does by itself, and why it 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import monotonic, time
 from typing import Any, TypeVar
 
@@ -25,8 +25,8 @@ from rxon.exceptions import RxonError, RxonNetworkError, RxonProtocolError, Rxon
 from rxon.models import SecurityContext, TaskResult, TokenResponse, WorkerEventPayload
 from rxon.transports.http import HttpTransport
 
-from bot_runner_worker.diagnostics import results as findings
-from bot_runner_worker.diagnostics.results import Check, State
+from bot_runner_worker.aio import backoff
+from bot_runner_worker.diagnostics.results import CheckResult, ok, orchestrator_gone
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ REQUEST_SECONDS = 10.0
 RECENTLY = 45.0
 """Seconds after the last answer for which the orchestrator counts as within reach: three heartbeats."""
 
+FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
 """Seconds between two tries while the orchestrator is away, so that it is found soon after its return."""
 
@@ -46,10 +47,10 @@ REFUSALS = 10
 
 
 class OrchestratorTransport(HttpTransport):
-    """The SDK's HTTP transport with the patience that is missing; see the module.
+    """The SDK's HTTP transport with retries; see the module.
 
     Args:
-        sign: Makes the security context of a message, and of which fields it takes no notice.
+        sign: Makes the security context of a message; the second argument names the unsigned fields.
         **arguments: Those of the SDK's transport.
     """
 
@@ -67,15 +68,15 @@ class OrchestratorTransport(HttpTransport):
         """Whether the last request was in vain."""
         return bool(self._problem)
 
-    def check(self) -> Check:
+    def check(self) -> CheckResult:
         """What to say about the orchestrator; never with a token in it."""
         if self._reached_at is None:
             problem = f": {self._problem}" if self._problem else ""
-            return findings.orchestrator_gone(f"not reached yet{problem}")
+            return orchestrator_gone(f"not reached yet{problem}")
         ago = monotonic() - self._reached_at
         if ago > RECENTLY:
-            return findings.orchestrator_gone(f"not reached for {ago:.0f} s: {self._problem or 'no answer'}")
-        return Check(findings.ORCHESTRATOR, State.OK, f"reached {ago:.0f} s ago")
+            return orchestrator_gone(f"not reached for {ago:.0f} s: {self._problem or 'no answer'}")
+        return ok(f"reached {ago:.0f} s ago")
 
     async def refresh_token(self) -> TokenResponse | None:
         """Stay with ``WORKER_TOKEN``, which the orchestrator knows after a restart as well."""
@@ -97,20 +98,11 @@ class OrchestratorTransport(HttpTransport):
         Raises:
             RxonError: If the orchestrator goes on refusing it.
         """
-        begun, waited = monotonic(), False
-        for pause in self._tries():
-            try:
-                answer = await self._request("POST", ENDPOINT_TASK_RESULT, json=self._fresh(result))
-            except RxonError as error:
-                await pause(error)
-                waited = True
-                continue
-            if waited:
-                logger.info(
-                    "the result of task %s was delivered after %.0f s", result.task_id, monotonic() - begun
-                )
-            return not (isinstance(answer, dict) and answer.get("status") == "ignored")
-        raise AssertionError("unreachable")
+        begun = monotonic()
+        answer = await self._send(ENDPOINT_TASK_RESULT, result)
+        if (seconds := monotonic() - begun) >= FIRST_PAUSE:
+            logger.info("the result of task %s was delivered after %.0f s", result.task_id, seconds)
+        return not (isinstance(answer, dict) and answer.get("status") == "ignored")
 
     async def deliver(self, event: WorkerEventPayload) -> None:
         """Deliver an event, however long the orchestrator is away.
@@ -118,34 +110,26 @@ class OrchestratorTransport(HttpTransport):
         Raises:
             RxonError: If the orchestrator goes on refusing it.
         """
-        for pause in self._tries():
+        await self._send(ENDPOINT_WORKER_EVENTS, event, ["bubbling_chain"])
+
+    async def _send(self, endpoint: str, message: Message, unsigned: list[str] | None = None) -> Any:
+        refusals = 0
+        for seconds in backoff(FIRST_PAUSE, LONGEST_PAUSE):
+            asked = 0.0
             try:
-                await self._request(
-                    "POST", ENDPOINT_WORKER_EVENTS, json=self._fresh(event, ["bubbling_chain"])
-                )
+                return await self._request("POST", endpoint, json=self._fresh(message, unsigned))
+            except RxonRateLimitError as error:
+                asked = float((error.details or {}).get("retry_after") or 0)
+            except RxonNetworkError:
+                pass
             except RxonError as error:
-                if "Duplicate message" in str(error):
-                    return  # it got there, but not its acknowledgement
-                await pause(error)
-            else:
-                return
-
-    def _tries(self) -> Iterator[Callable[[RxonError], Any]]:
-        seconds, refusals = 0.5, 0
-
-        async def pause(error: RxonError) -> None:
-            nonlocal seconds, refusals
-            limited = isinstance(error, RxonRateLimitError)
-            if not limited and not isinstance(error, RxonNetworkError):
+                if endpoint == ENDPOINT_WORKER_EVENTS and "Duplicate message" in str(error):
+                    return None  # it got there, but not its acknowledgement
                 refusals += 1
                 if refusals >= REFUSALS:
-                    raise error
-            seconds = min(seconds * 2, LONGEST_PAUSE)
-            asked = float((error.details or {}).get("retry_after") or 0) if limited else 0.0
+                    raise
             await asyncio.sleep(max(seconds, asked))
-
-        while True:
-            yield pause
+        raise AssertionError("unreachable")
 
     def _fresh(self, message: Message, unsigned: list[str] | None = None) -> Message:
         now = replace(message, timestamp=int(time()))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot_runner_orchestrator.clocks import by_monotonic_clock, by_wall_clock
-from bot_runner_orchestrator.sealing import is_final, seal
+from bot_runner_orchestrator.finalize import finalize, is_final
 
 SECRET = "s3cr3t"
 
@@ -35,7 +35,7 @@ def job(status: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_job_without_a_result_gets_an_error(status: str, message: str, code: str) -> None:
-    state = seal(job(status, error_message=message, result="the last thing in the history"), "bot_runner")
+    state = finalize(job(status, error_message=message, result="the last thing in the history"), "bot_runner")
     error = state["result"]["error"]
     assert error["code"] == code
     assert set(error) == {"code", "message", "hint", "details", "stage"}
@@ -43,7 +43,7 @@ def test_job_without_a_result_gets_an_error(status: str, message: str, code: str
 
 
 def test_secrets_are_dropped_and_the_owner_kept() -> None:
-    state = seal(job("finished", result={"status": "started"}), "bot_runner")
+    state = finalize(job("finished", result={"status": "started"}), "bot_runner")
     assert SECRET not in str(state)
     assert state["result"] == {"status": "started"}
     assert state["client_config"] == {"token": "client:alice"}
@@ -53,7 +53,7 @@ def test_secrets_are_dropped_and_the_owner_kept() -> None:
 def test_jobs_that_go_on_and_those_of_others_are_left_alone() -> None:
     for state in (job("running"), job("failed", blueprint_name="another")):
         before = dict(state)
-        assert seal(state, "bot_runner") == before
+        assert finalize(state, "bot_runner") == before
 
 
 @pytest.mark.parametrize("moment", [1_900_000_000.0, 5000.0])

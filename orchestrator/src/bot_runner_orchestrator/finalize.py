@@ -25,17 +25,17 @@ _KEPT = frozenset(
         "parent_job_id",
         "step",
         "depth",
-        "sealed",
+        "sealed",  # says that it is finalized; jobs of earlier versions in Redis have it, too
     }
 )
 
 
 def is_final(state: dict[str, Any]) -> bool:
-    """Whether the job is over and sealed: nothing changes it any more."""
+    """Whether the job is over and finalized: nothing changes it any more."""
     return bool(state.get("sealed"))
 
 
-def seal(state: dict[str, Any], blueprint: str) -> dict[str, Any]:
+def finalize(state: dict[str, Any], blueprint: str) -> dict[str, Any]:
     """Make a job that has reached its end ready to be kept, in place.
 
     Its ``result`` holds the task's data or, always, ``{"error": …}``; params, headers, the task and

@@ -1,19 +1,21 @@
-"""The SDK's worker, made to live through whatever happens to its orchestrator, its Engine, and itself."""
+"""The SDK's worker with graceful shutdown, and resilient to outages of orchestrator and Engine."""
 
 import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from avtomatika_worker import Worker
 from rxon import Transport
 from rxon.exceptions import RxonError
 
-from bot_runner_worker.diagnostics.results import Check
+from bot_runner_worker.aio import BackgroundTasks
+from bot_runner_worker.diagnostics.results import CheckResult
+from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.tasks.outcome import Ending, Outcome
 from bot_runner_worker.worker.outbox import EventOutbox
-from bot_runner_worker.worker.running import RunningTasks
 from bot_runner_worker.worker.transport import OrchestratorTransport
 
 logger = logging.getLogger(__name__)
@@ -22,17 +24,78 @@ POLLING_PAUSE = 1.0
 """Seconds between a poll that failed in an unforeseen way and the next."""
 
 NOT_READY = "not_ready"
-"""Status of a worker that takes no tasks for now. The SDK's own for that is ``busy``, which the orchestrator
-takes for "soon": a task would wait in the worker's queue, and its client, until the task's time is over."""
+"""Status of a worker that takes no tasks for now; the SDK's own for that is ``busy``, which the orchestrator
+takes for "soon": a task waits in the worker's queue, and so does its client, until it times out."""
 
 DRAINING = "draining"
 
 DELIVERY_SECONDS = 5.0
-"""Time to deliver what is left when the tasks are over; the orchestrator gives out again what is not."""
+"""Time to deliver results and events after the tasks; the orchestrator gives out again what is not."""
+
+CLEAN_UP_SECONDS = 8.0
+"""Time that tasks get to remove what they made when they are cut short; a container is stopped meanwhile."""
 
 
-class PersistentWorker(Worker):
-    """The SDK's worker with what it lacks (avtomatika-worker 1.0b20).
+class RunningTasks:
+    """Runs tasks, and hands back those that do not end in time."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Outcome]] = set()
+        self._handed_back: set[asyncio.Task[Outcome]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    async def run(self, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Run a task.
+
+        Returns:
+            Its outcome; ``WORKER_STOPPING`` if it was cut short by :meth:`hand_back`. The orchestrator gives
+            it out again, to another worker or to this one after its return.
+        """
+        if self._closed:
+            work.close()
+            return _handed_back()
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            # Cancelled by the orchestrator, it is over; by us, it is handed back.
+            if task not in self._handed_back:
+                raise
+            return _handed_back()
+        finally:
+            self._running.discard(task)
+            self._handed_back.discard(task)
+
+    async def hand_back(self) -> None:
+        """Cut short what still runs, and wait until it has cleaned up; nothing is run from now on."""
+        self._closed = True
+        late = set(self._running)
+        self._handed_back |= late
+        for task in late:
+            task.cancel()
+        if late:
+            logger.warning("handing back %d tasks that did not end in time", len(late))
+            await asyncio.wait(late, timeout=CLEAN_UP_SECONDS)
+
+
+def _handed_back() -> Outcome:
+    error = Unavailable(
+        Code.WORKER_STOPPING,
+        "The worker was stopped in the middle of the task, of which nothing is left.",
+        hint="Send the request again in a minute.",
+        stage="task",
+    )
+    return Outcome(Ending.FAILURE, {"error": error.to_dict()})
+
+
+class ResilientWorker(Worker):
+    """The SDK's worker, resilient to outages, with graceful shutdown.
+
+    What the SDK (avtomatika-worker 1.0b20) lacks:
 
     - A task that the SDK cannot read ends its polling for good, and nothing says so.
     - It has no way to say that it takes no tasks for a while.
@@ -48,16 +111,16 @@ class PersistentWorker(Worker):
         super().__init__(**arguments)
         self._ready = ready
         self._drain_seconds = drain_seconds
-        self._telling: set[asyncio.Task[None]] = set()
+        self._heartbeats = BackgroundTasks()
         self.draining = False
         self.tasks = RunningTasks()
-        self.link = OrchestratorTransport(
+        self.transport = OrchestratorTransport(
             sign=lambda message, unsigned: self._sign_payload_if_needed(message, ignore_fields=unsigned),
             base_url=self._config.ORCHESTRATORS[0]["url"],
             worker_id=self._config.WORKER_ID,
             token=self._config.WORKER_TOKEN,
         )
-        self.outbox = EventOutbox(self.link.deliver)
+        self.outbox = EventOutbox(self.transport.deliver)
 
     @property
     def tasks_running(self) -> int:
@@ -74,14 +137,24 @@ class PersistentWorker(Worker):
         """Events that were lost while the orchestrator was away."""
         return self.outbox.dropped
 
-    def check(self) -> Check:
+    def check(self) -> CheckResult:
         """What to say about the orchestrator."""
-        return self.link.check()
+        return self.transport.check()
 
     @property
     def results_waiting(self) -> int:
         """Results that are not delivered yet."""
         return self._result_queue.qsize()
+
+    def stop(self, drain_seconds: float | None = None) -> None:
+        """Stop as on SIGTERM.
+
+        Args:
+            drain_seconds: Time that tasks get to end, if not the usual.
+        """
+        if drain_seconds is not None:
+            self._drain_seconds = drain_seconds
+        self._shutdown_event.set()
 
     def tell_status(self) -> None:
         """Let the orchestrator know soon whether tasks are taken."""
@@ -90,8 +163,8 @@ class PersistentWorker(Worker):
             self._schedule_heartbeat_debounce()
 
     def _init_clients(self) -> None:
-        self.link.ssl_context = self._ssl_context
-        self._clients = [(self._config.ORCHESTRATORS[0], self.link)]
+        self.transport.ssl_context = self._ssl_context
+        self._clients = [(self._config.ORCHESTRATORS[0], self.transport)]
 
     def _get_current_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super()._get_current_state()
@@ -104,11 +177,9 @@ class PersistentWorker(Worker):
     def _schedule_heartbeat_debounce(self) -> None:
         # The SDK's own leaves a traceback for each one that an orchestrator that is away does not get.
         for _, client in self._clients:
-            telling = asyncio.create_task(self._tell(client))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            self._heartbeats.start(self._send_heartbeat(client))
 
-    async def _tell(self, client: Transport) -> None:
+    async def _send_heartbeat(self, client: Transport) -> None:
         with contextlib.suppress(RxonError):  # there will be other heartbeats
             await self._send_single_heartbeat(client)
 
@@ -136,7 +207,7 @@ class PersistentWorker(Worker):
         polling_task: asyncio.Task[Any],
         token_rotation_task: asyncio.Task[Any] | None,
     ) -> None:
-        _end_at_once_from_now_on()
+        _restore_signals()
         logger.info(
             "told to stop: %d tasks get %g s to end, bots go on running; a second signal ends it at once",
             len(self._active_tasks),
@@ -144,14 +215,14 @@ class PersistentWorker(Worker):
         )
         self.draining = True
         polling_task.cancel()
-        heartbeats = asyncio.create_task(self._go_on_with_heartbeats())
+        heartbeats = asyncio.create_task(self._send_heartbeats())
         await self._wait_for_tasks(self._drain_seconds)
         await self.tasks.hand_back()
-        await self._deliver_the_rest()
+        await self._deliver_remaining()
         heartbeats.cancel()
         await super()._perform_shutdown_cleanup(comm_task, polling_task, token_rotation_task)
 
-    async def _go_on_with_heartbeats(self) -> None:
+    async def _send_heartbeats(self) -> None:
         # The SDK's end with its first signal, and the orchestrator takes a silent worker for lost.
         while True:
             self.tell_status()
@@ -161,7 +232,7 @@ class PersistentWorker(Worker):
         if self._active_tasks:
             await asyncio.wait(list(self._active_tasks.values()), timeout=seconds)
 
-    async def _deliver_the_rest(self) -> None:
+    async def _deliver_remaining(self) -> None:
         try:
             async with asyncio.timeout(DELIVERY_SECONDS):
                 await self._wait_for_tasks(DELIVERY_SECONDS)
@@ -179,7 +250,7 @@ class PersistentWorker(Worker):
             self._result_queue = asyncio.Queue()
 
 
-def _end_at_once_from_now_on() -> None:
+def _restore_signals() -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)
