@@ -9,9 +9,8 @@ from bot_runner_worker.model.identity import (
     BOT_ID,
     CACHE_ROLE,
     INSTANCE,
-    KIND,
+    LEASE_ROLE,
     NAMESPACE,
-    PRESENCE_ROLE,
     ROLE,
     USER_ID,
 )
@@ -35,7 +34,7 @@ class State:
     Args:
         bots: Containers of bots.
         others: What need not be there while nothing is going on: containers of builds and probes, networks
-            without a bot, untagged images, volumes but the workers' presence.
+            without a bot, untagged images, volumes but the lease.
     """
 
     bots: list[Bot]
@@ -80,18 +79,14 @@ async def look(engine: Engine, namespace: str) -> State:
     untagged = await engine.json("GET", "images/json", params=dangling)
     others += [f"untagged image {image['Id'][7:19]}" for image in untagged]
     volumes = await engine.json("GET", "volumes", params={"filters": wanted["filters"]})
-    present = set()
-    for volume in volumes["Volumes"] or []:
-        labels = volume["Labels"] or {}
-        if labels.get(ROLE) == PRESENCE_ROLE:
-            present.add(labels.get(INSTANCE))
-        # What workers hold for as long as they are there, and what can be fetched again.
-        if labels.get(ROLE) not in (PRESENCE_ROLE, CACHE_ROLE) and labels.get(KIND) != "supervisor":
-            others.append(f"volume {volume['Name']}")
-    # What a worker holds ready is left over as soon as that worker is gone.
+    roles = {volume["Name"]: (volume["Labels"] or {}).get(ROLE) for volume in volumes["Volumes"] or []}
+    # What a worker holds for as long as it is there, and what can be fetched again.
+    others += [f"volume {name}" for name, role in roles.items() if role not in (LEASE_ROLE, CACHE_ROLE)]
+    # What a worker holds ready is left over as soon as that worker is gone, and one at a time is there.
     used = {row["HostConfig"]["NetworkMode"] for row in rows}
-    gone = {name for name, instance in made_ahead.items() if instance not in present}
-    others += [f"network {name}, made ahead" for name in sorted(gone - used)]
+    unused = {name: instance for name, instance in made_ahead.items() if name not in used}
+    if len(set(unused.values())) > (LEASE_ROLE in roles.values()):
+        others += [f"network {name}, made ahead" for name in sorted(unused)]
     return State(bots, others)
 
 

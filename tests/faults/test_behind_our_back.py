@@ -174,7 +174,7 @@ async def image_of_a_stopped_bot_removed(bot: Victim) -> None:
 
 @deed
 async def volumes_of_the_workers_removed(bot: Victim) -> None:
-    """Claims and presence: whoever cleans up volumes without a container takes them, too."""
+    """The lease: whoever cleans up volumes without a container takes those, too."""
     label = f"label={NAMESPACE}={bot.stack.namespace}"
     for volume in (await docker("volume", "ls", "--quiet", "--filter", label)).split():
         try:

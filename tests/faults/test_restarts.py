@@ -1,7 +1,7 @@
 """A bot stays up over 200 worker restarts under load, and its deadline does not move.
 
-Two workers are killed, or told to end, over and over: some as soon as they are registered, some before.
-Another tenant's bots are started and stopped meanwhile.
+The active worker and its standby are killed, or told to end, over and over: some as soon as they are
+registered, some before. Another tenant's bots are started and stopped meanwhile.
 """
 
 import asyncio

@@ -69,8 +69,6 @@ UPDATE = "POST /containers/[^/]+/update"
 RESULT = "POST /_worker/tasks/result"
 
 KILLS = {
-    "start: bot claimed": start("after", "POST /volumes/create", "-bot-"),
-    "start: place reserved": start("after", "POST /volumes/create", "-quota-"),
     "start: code on its way": start("before", "GET /bot.git/info/refs", link="to_git", params="git"),
     "start: build begun": start("before", "POST /build", params="project"),
     "start: in the middle of the build": start("during", "POST /build", params="project"),

@@ -131,7 +131,7 @@ def _events(database: Path) -> list[str]:
 
 @pytest.mark.slow
 async def test_an_orchestrator_that_has_forgotten_everything_gets_its_worker_back() -> None:
-    async with running(worker_env=QUICK) as stack:
+    async with running(worker_env=QUICK, orchestrator_env={"WORKER_WAIT_SECONDS": "50"}) as stack:
         client = client_of(stack)
         await client.result("start", bot_id="bot", **SIMPLE)
         stack.orchestrator.kill()

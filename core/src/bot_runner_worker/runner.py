@@ -7,22 +7,19 @@ from typing import Any, Self
 
 from bot_runner_worker.bots.admission import Admission
 from bot_runner_worker.bots.docker_runtime import DockerRuntime
-from bot_runner_worker.bots.limits_watch import Watcher
+from bot_runner_worker.bots.limits_watch import LimitsWatch
 from bot_runner_worker.bots.supervisor import Supervisor
-from bot_runner_worker.coordination import Coordination
 from bot_runner_worker.engine import Engine
-from bot_runner_worker.images.gc import ImageRetention
+from bot_runner_worker.images.gc import ImageCollector
 from bot_runner_worker.images.store import ImageStore
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
-from bot_runner_worker.plugins import core as core_plugin
+from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.plugins.loading import load
 from bot_runner_worker.plugins.manager import Plugins
-from bot_runner_worker.plugins.rules import HookRules
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.observer import Observer
 from bot_runner_worker.tasks.outcome import Outcome
 from bot_runner_worker.tasks.progress import Report
-from bot_runner_worker.tasks.task_runner import TaskRunner
+from bot_runner_worker.tasks.task_runner import Observer, TaskRunner
 
 
 class Runner:
@@ -40,27 +37,24 @@ class Runner:
         self.settings = settings
         self.plugins = plugins or load_plugins(settings)
         self.engine = Engine(settings.docker_host)
-        self.coordination = Coordination(self.engine, settings)
-        self.networks_ahead = PrewarmedNetworks(self.engine, settings, self.coordination)
+        self.networks_ahead = PrewarmedNetworks(self.engine, settings)
         self.runtime = DockerRuntime(self.engine, settings, self.networks_ahead)
-        self.admission = Admission(self.runtime, self.coordination, settings.max_bots_per_user)
-        self.images = ImageStore(self.engine, settings, self.coordination.claims.making)
+        self.admission = Admission(self.runtime, settings.max_bots_per_user)
+        self.images = ImageStore(self.engine, settings, self.admission.making)
         self._task_runner = TaskRunner(
             settings, self.plugins, self.images, self.runtime, self.admission, observer
         )
         self.tasks = self._task_runner.tasks
         self.announcer = self._task_runner.announcer
-        leads = self.coordination.leadership.held
-        self.supervisor = Supervisor(settings, self.announcer, self.runtime, self.admission, leads)
-        self.retention = ImageRetention(self.engine, settings)
-        self.watcher = Watcher(
+        self.supervisor = Supervisor(settings, self.announcer, self.runtime, self.admission)
+        self.image_gc = ImageCollector(self.engine, settings)
+        self.limits_watch = LimitsWatch(
             settings,
             self.engine,
             self.runtime,
             self.admission,
             self.announcer,
-            self.retention,
-            self.coordination.leadership.held,
+            self.image_gc,
         )
 
     async def __aenter__(self) -> Self:
@@ -71,7 +65,6 @@ class Runner:
         await self.images.close()
         await self.runtime.close()
         await self.networks_ahead.close()
-        await self.coordination.close()
         await self.engine.close()
 
     async def run_task(self, name: str, params: Any, report: Report) -> Outcome:
@@ -86,7 +79,6 @@ def load_plugins(settings: Settings) -> Plugins:
         PluginError: If one cannot be loaded and ``PLUGINS_STRICT`` is set.
     """
     loaded = load(
-        core=core_plugin,
         allowed=settings.plugins_allowed,
         disabled=settings.plugins_disabled,
         safe_mode=settings.plugins_safe_mode,

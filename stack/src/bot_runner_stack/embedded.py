@@ -131,7 +131,10 @@ class EmbeddedStack:
         await self._orchestrator.wait_until(self._orchestrator_answers, seconds=self.options.ready_seconds)
 
     async def start_worker(self, env: Mapping[str, str] | None = None) -> ManagedProcess:
-        """Start one more worker, with settings of its own, and wait until the orchestrator knows it."""
+        """Start one more worker, with settings of its own, and wait until it serves tasks or stands by.
+
+        Only one of a namespace serves tasks at a time; the orchestrator does not know the others.
+        """
         number = len(self.workers) + 1
         worker_id = f"{self.namespace}-worker-{number}"
         environment = self.worker_environment(worker_id) | dict(env or {})
@@ -144,10 +147,11 @@ class EmbeddedStack:
         self.workers.append(worker)
         worker.start()
 
-        async def registered() -> bool:
-            return environment["WORKER_ID"] in await self.registered_workers()
+        async def up() -> bool:
+            standby = "standby: " in worker.log.read_text(errors="replace")
+            return standby or environment["WORKER_ID"] in await self.registered_workers()
 
-        await worker.wait_until(registered, seconds=self.options.ready_seconds)
+        await worker.wait_until(up, seconds=self.options.ready_seconds)
         return worker
 
     async def stop(self) -> None:

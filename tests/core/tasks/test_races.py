@@ -8,7 +8,7 @@ from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.examples import BOT, answer, status
 from tests.core.tasks.slow_starts import SlowStart, build_step, slow_build, slow_step
 
-from bot_runner_worker.bots.docker_runtime import DockerRuntime
+from bot_runner_worker.bots.container_state import Inspector
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.testing.waiting import until
 
@@ -42,7 +42,7 @@ async def test_a_stop_ends_the_starts_that_wait_as_well(runner: RunnerUnderTest)
     start = await SlowStart.building(runner)
     waiting = [asyncio.create_task(runner.start()) for _ in range(3)]
     restart = asyncio.create_task(runner.task("restart_bot", **BOT))
-    starts = runner.runner.admission._starts
+    starts = runner.runner.admission._requested
     await until(lambda: len(starts[BotKey("alice", "bot")]) == 5, 30, "all of them wait")
     assert answer(await runner.task("stop_bot", **BOT)) == "stopped"
     assert [answer(each) for each in await asyncio.gather(*waiting, restart)] == ["START_CANCELLED"] * 4
@@ -104,13 +104,13 @@ async def test_a_stop_in_the_middle_of_a_replacement_leaves_nothing_running(
         assert answer(await start) in ("START_CANCELLED", "started")
     assert (await status(runner))["status"] == "stopped"
     assert len(await runner.containers()) == 1
-    assert await runner.claims() == []
+    assert runner.runner.admission.busy() == set()
 
 
 @pytest.mark.slow
 async def test_a_stop_at_the_very_end_of_a_start(runner: RunnerUnderTest) -> None:
     """The container runs already, but the start has not answered: it is taken back all the same."""
-    async with slow_step("_inspected", DockerRuntime, seconds=2) as reached:
+    async with slow_step("record", Inspector, seconds=2) as reached:
         start = asyncio.create_task(runner.start())
         await reached.wait()
         stop = asyncio.create_task(runner.task("stop_bot", **BOT))
@@ -183,7 +183,6 @@ async def test_a_start_under_way_is_listed_as_starting(runner: RunnerUnderTest) 
 
     await runner.task("stop_bot", **BOT)
     await start.error()
-    await runner.claims()
     listed = (await runner.task("list_bots", user_id="alice")).data
     assert [row["bot_id"] for row in listed["bots"]] == ["another"]
 
@@ -223,7 +222,7 @@ async def test_restarting_what_is_not_there_is_told_even_without_a_place(make_ru
 
 @pytest.mark.slow
 async def test_nothing_is_left_of_any_task(runner: RunnerUnderTest) -> None:
-    """Each task gives back what it has claimed, whatever its end."""
+    """Whatever its end."""
     await runner.start()
     await runner.start()
     await runner.start(env_vars={"A": "1"})
@@ -231,4 +230,4 @@ async def test_nothing_is_left_of_any_task(runner: RunnerUnderTest) -> None:
     await runner.task("restart_bot", **BOT)
     await runner.task("stop_bot", **BOT)
     await runner.task("start_bot", **{**slow_build(), "archive": "nonsense"})
-    assert await runner.claims() == []
+    assert runner.runner.admission.busy() == set()

@@ -1,31 +1,26 @@
-"""Who may work on which bot, and who may start how many: exact over all workers on one Engine.
+"""Who works on which bot, and how many bots a tenant may start.
 
-Within the worker, locks keep order; between workers, claims on the Engine do. The lock always comes first, so
-that one worker asks the Engine once however many of its tasks wait.
+All of it is state of this process: only one worker of a namespace is active,
+see :mod:`bot_runner_worker.lease`.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
 from bot_runner_worker.aio import Interruption
 from bot_runner_worker.bots.protocol import BotRuntime
-from bot_runner_worker.coordination import Coordination
-from bot_runner_worker.coordination.claim import Claim, Kind
-from bot_runner_worker.coordination.claims import Pauses
-from bot_runner_worker.coordination.stop_requests import Asking
-from bot_runner_worker.model.errors import Code, Rejected, Unavailable
-from bot_runner_worker.model.identity import MODE, STARTED_AT, USER_ID, BotKey
-from bot_runner_worker.model.results import timestamp
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.identity import BotKey
 
 
 @dataclass(frozen=True, slots=True)
 class StartUnderWay:
-    """A start that some worker is busy with.
+    """A start that is under way.
 
     Args:
         bot: Which bot.
@@ -43,7 +38,7 @@ class Stopping:
     """What a stop has met.
 
     Args:
-        ended_start: Whether a start was under way, here or on another worker.
+        ended_start: Whether a start was under way.
     """
 
     ended_start: bool = False
@@ -54,32 +49,25 @@ class Admission:
 
     Args:
         runtime: Where the bots are counted.
-        coordination: Claims on the Engine.
         max_bots_per_user: Live bots that one tenant may have.
     """
 
-    def __init__(self, runtime: BotRuntime, coordination: Coordination, max_bots_per_user: int) -> None:
+    def __init__(self, runtime: BotRuntime, max_bots_per_user: int) -> None:
         self._runtime = runtime
-        self._claims = coordination.claims
-        self._stop_requests = coordination.stop_requests
         self._limit = max_bots_per_user
         self._bots: WeakValueDictionary[BotKey, asyncio.Lock] = WeakValueDictionary()
         self._tenants: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._starts: defaultdict[BotKey, set[Interruption]] = defaultdict(set)
+        self._requested: defaultdict[BotKey, set[Interruption]] = defaultdict(set)
+        self._starting: dict[BotKey, StartUnderWay] = {}
+        self._making = 0
 
-    @asynccontextmanager
-    async def exclusively(self, bot: BotKey) -> AsyncIterator[None]:
-        """While the block runs, nothing else happens to this bot, on any worker.
+    def exclusively(self, bot: BotKey) -> AbstractAsyncContextManager[None]:
+        """While the block runs, nothing else happens to this bot.
 
         It waits for whatever is going on, which may be a start of some minutes: see :meth:`busy`. Neither it
         nor :meth:`place_for` can be entered again for the same bot inside it.
-
-        Raises:
-            Unavailable: If the Engine does not answer, or this worker was taken for dead meanwhile.
         """
-        with Interruption() as interruption:
-            async with self._claimed(bot, interruption):
-                yield
+        return self._bots.setdefault(bot, asyncio.Lock())
 
     @asynccontextmanager
     async def place_for(self, bot: BotKey, *, mode: str = "") -> AsyncIterator[None]:
@@ -94,171 +82,64 @@ class Admission:
         Raises:
             Rejected: ``QUOTA_EXCEEDED`` if all places are taken by running bots and other starts;
                 ``START_CANCELLED`` if the bot was stopped meanwhile.
-            Unavailable: See :meth:`exclusively`.
+            Unavailable: If the Engine does not answer.
         """
         with Interruption() as interruption, self._stoppable(bot, interruption):
-            async with self._lock_of(bot):
-                claim = await self._claim_place(bot, mode, interruption)
+            async with self.exclusively(bot):
+                # One count at a time: no other start of this tenant gets a place meanwhile.
+                async with self._tenants.setdefault(bot.user_id, asyncio.Lock()):
+                    await self._check_quota(bot)
+                    self._starting[bot] = StartUnderWay(bot, mode, datetime.now(UTC))
                 try:
-                    with self._stop_requests.heard(claim, lambda: interruption.interrupt(_cancelled(bot))):
-                        yield
+                    yield
                 finally:
-                    self._claims.release(claim)
-
-    @asynccontextmanager
-    async def stopping(self, bot: BotKey) -> AsyncIterator[Stopping]:
-        """End the starts of a bot that are under way on any worker, then hold it :meth:`exclusively`."""
-        stopping = Stopping()
-        with Interruption() as interruption:
-            for start in list(self._starts.get(bot, ())):
-                start.interrupt(_cancelled(bot))
-                stopping.ended_start = True
-            async with self._stop_requests.asking() as asking:
-                # At once, while this stop waits in line: whoever comes later starts after it.
-                ask = asyncio.create_task(self._ask_others(bot, asking))
-                try:
-                    async with self._claimed(bot, interruption, asking.end):
-                        await ask
-                        stopping.ended_start |= bool(asking.tokens)
-                        yield stopping
-                finally:
-                    ask.cancel()
-                    await asyncio.wait([ask])
-
-    async def _ask_others(self, bot: BotKey, asking: Asking) -> None:
-        for claim in (await self._claims.look()).claims:
-            if claim.bot == bot and not self._claims.is_own(claim):
-                await asking.end(claim)
-
-    async def busy(self) -> set[BotKey]:
-        """The bots that any worker is working on right now.
-
-        Raises:
-            Unavailable: If the Engine does not answer.
-        """
-        sighting = await self._claims.look()
-        return {claim.bot for claim in sighting.claims if claim.bot is not None and _is_work(claim)}
-
-    async def at_work(self) -> bool:
-        """Whether any worker is working on anything, a bot or not.
-
-        Raises:
-            Unavailable: If the Engine does not answer.
-        """
-        sighting = await self._claims.look()
-        return any(_is_work(claim) or claim.kind == Kind.MAKING for claim in sighting.claims)
-
-    async def starting(self, user_id: str) -> list[StartUnderWay]:
-        """A tenant's starts that are under way on any worker, the oldest first.
-
-        Raises:
-            Unavailable: If the Engine does not answer.
-        """
-        starts = [
-            StartUnderWay(claim.bot, claim.labels.get(MODE, ""), _begun_at(claim))
-            for claim in (await self._claims.look()).claims
-            if claim.bot is not None and claim.kind == Kind.START and claim.bot.user_id == user_id
-        ]
-        return sorted(starts, key=lambda each: (each.begun_at, each.bot.bot_id))
-
-    # Between the tasks of this worker
-
-    def _lock_of(self, bot: BotKey) -> asyncio.Lock:
-        return self._bots.setdefault(bot, asyncio.Lock())
+                    del self._starting[bot]
 
     @contextmanager
     def _stoppable(self, bot: BotKey, interruption: Interruption) -> Iterator[None]:
-        self._starts[bot].add(interruption)
+        self._requested[bot].add(interruption)
         try:
             yield
         finally:
-            self._starts[bot].discard(interruption)
-            if not self._starts[bot]:
-                del self._starts[bot]
-
-    # Between workers
+            self._requested[bot].discard(interruption)
+            if not self._requested[bot]:
+                del self._requested[bot]
 
     @asynccontextmanager
-    async def _claimed(
-        self,
-        bot: BotKey,
-        interruption: Interruption,
-        meanwhile: Callable[[Claim], Awaitable[None]] | None = None,
-    ) -> AsyncIterator[None]:
-        claims = self._claims
-        async with self._lock_of(bot):
-            claim = await claims.take(
-                claims.names.bot(bot),
-                Kind.WORK,
-                bot.labels(claims.namespace),
-                on_loss=lambda: interruption.interrupt(_lost(bot)),
-                meanwhile=meanwhile,
-            )
-            try:
-                yield
-            finally:
-                claims.release(claim)
-
-    async def _claim_place(self, bot: BotKey, mode: str, interruption: Interruption) -> Claim:
-        claims = self._claims
-        labels = {
-            **bot.labels(claims.namespace),
-            MODE: mode,
-            STARTED_AT: timestamp(datetime.now(UTC)),
-        }
-        pauses = Pauses()
-        while True:
-            async with self._counting(bot.user_id):
-                # At the same time: nobody else counts before this block is left.
-                taking = asyncio.create_task(
-                    claims.try_take(
-                        claims.names.bot(bot),
-                        Kind.START,
-                        labels,
-                        on_loss=lambda: interruption.interrupt(_lost(bot)),
-                    )
-                )
-                try:
-                    await self._check_quota(bot)
-                    claim = await taking
-                except BaseException:
-                    await self._give_back(taking)
-                    raise
-            if claim.mine:
-                return claim
-            # Wait without keeping other starts of the tenant from being counted.
-            await self._await_end(claim, bot, pauses)
-
-    async def _give_back(self, taking: asyncio.Task[Claim]) -> None:
-        taking.cancel()
-        await asyncio.wait([taking])
-        if not taking.cancelled() and taking.exception() is None and taking.result().mine:
-            self._claims.release(taking.result())
-        await self._claims.settled()
-
-    async def _await_end(self, claim: Claim, bot: BotKey, pauses: Pauses) -> None:
-        while True:
-            await pauses.next()
-            sighting = await self._claims.look()
-            if claim.token in sighting.stop_requests:
-                raise _cancelled(bot)
-            if claim.token not in {each.token for each in sighting.claims}:
-                return
+    async def stopping(self, bot: BotKey) -> AsyncIterator[Stopping]:
+        """End the starts of a bot that are under way or wait, then hold it :meth:`exclusively`."""
+        stopping = Stopping()
+        for start in list(self._requested.get(bot, ())):
+            start.interrupt(_cancelled(bot))
+            stopping.ended_start = True
+        async with self.exclusively(bot):
+            yield stopping
 
     @asynccontextmanager
-    async def _counting(self, user_id: str) -> AsyncIterator[None]:
-        """While the block runs, no other start of this tenant gets a place."""
-        claims = self._claims
-        async with self._tenants.setdefault(user_id, asyncio.Lock()):
-            claim = await claims.take(claims.names.quota(user_id), Kind.QUOTA, {USER_ID: user_id})
-            try:
-                yield
-            finally:
-                claims.release(claim)
+    async def making(self) -> AsyncIterator[None]:
+        """While the block runs, something is made that no bot waits for, such as an image beforehand."""
+        self._making += 1
+        try:
+            yield
+        finally:
+            self._making -= 1
+
+    def busy(self) -> set[BotKey]:
+        """The bots that are worked on right now."""
+        return {bot for bot, lock in self._bots.items() if lock.locked()}
+
+    def at_work(self) -> bool:
+        """Whether anything is worked on, a bot or not."""
+        return bool(self._making or self.busy())
+
+    def starting(self, user_id: str) -> list[StartUnderWay]:
+        """A tenant's starts that are under way, the oldest first."""
+        starts = [each for each in self._starting.values() if each.bot.user_id == user_id]
+        return sorted(starts, key=lambda each: (each.begun_at, each.bot.bot_id))
 
     async def _check_quota(self, bot: BotKey) -> None:
         # In this order: a start that ends in between is found among the bots.
-        starting = {each.bot for each in await self.starting(bot.user_id)}
+        starting = {each.bot for each in self.starting(bot.user_id)}
         records = await self._runtime.list_bots(bot.user_id)
         live = {record.bot for record in records if record.status.is_live}
         taken = (live | starting) - {bot}
@@ -272,26 +153,10 @@ class Admission:
             )
 
 
-def _is_work(claim: Claim) -> bool:
-    return claim.kind in (Kind.WORK, Kind.START)
-
-
-def _begun_at(claim: Claim) -> datetime:
-    return datetime.fromisoformat(claim.labels[STARTED_AT])
-
-
 def _cancelled(bot: BotKey) -> Rejected:
     return Rejected(
         Code.START_CANCELLED,
         f"The bot {bot.bot_id} was stopped while it was being started.",
         hint="Start it again if it should run.",
         stage="start",
-    )
-
-
-def _lost(bot: BotKey) -> Unavailable:
-    return Unavailable(
-        Code.INTERNAL_ERROR,
-        f"The worker stood still for so long that another one took over the bot {bot.bot_id}.",
-        hint="Try again.",
     )

@@ -1,8 +1,8 @@
-"""Networks made ahead: making one takes about a third as long as starting a bot, so starts find them ready.
+"""Prewarmed networks: creating one takes a third of a bot's start, so starts find some ready.
 
-The Engine can neither rename nor relabel a network, so one that was made ahead never says whose it becomes:
-the container that is created with it does. Until then it belongs to the worker that made it, and is left over
-once that worker's presence is gone (:mod:`bot_runner_worker.bots.cleanup`).
+The Engine can neither rename nor relabel a network: whose a prewarmed one becomes is said by the container
+that is created with it. Until then it belongs to the process that created it; those of former processes are
+removed (:mod:`bot_runner_worker.bots.cleanup`).
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from time import monotonic
 
 from bot_runner_worker.aio import run_to_completion
-from bot_runner_worker.coordination import Coordination
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, networks
 from bot_runner_worker.model.errors import Unavailable
 from bot_runner_worker.model.identity import INSTANCE, NAMESPACE, ROLE
@@ -27,34 +26,32 @@ PREFIX_LENGTH = 29
 """Size of a bot's subnet: the gateway, the bot, and the bot that replaces it."""
 
 QUIET_SECONDS = 0.5
-"""How long no bot has to have been starting before the next network is made: starts come first."""
+"""Seconds without a start before the next network is created: starts come first."""
 
 LONGEST_QUIET = 5.0
-"""Seconds after which one is made all the same, while bots go on starting."""
+"""Seconds after which one is created although bots are starting."""
 
-_GLANCE = 0.1
+_POLL_SECONDS = 0.1
 
-TROUBLE_SECONDS = 30.0
-"""Seconds before it is tried again after one could not be made."""
+RETRY_SECONDS = 30.0
+"""Seconds before the next attempt after a failure."""
 
 _LARGEST_SHARE = 8
-"""At most one in so many of the pool's subnets lies ready."""
+"""At most one in so many of the pool's subnets is prewarmed."""
 
 
 class PrewarmedNetworks:
-    """A few networks that lie ready.
+    """Keeps a few networks ready.
 
     Args:
         engine: The Engine.
         settings: Names, the pool, and how many.
-        coordination: This process's presence, by which others know that they are not left over.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, coordination: Coordination) -> None:
+    def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        self.instance = coordination.instance
-        self._coordination = coordination
+        self._instance = secrets.token_hex(6)
         subnets = 1 << max(0, PREFIX_LENGTH - settings.network_pool.prefixlen)
         own = settings.network_mode == "own"
         self._count = min(settings.networks_ahead, subnets // _LARGEST_SHARE) if own else 0
@@ -65,7 +62,7 @@ class PrewarmedNetworks:
         self._taken = asyncio.Event()
 
     def take(self) -> str | None:
-        """Hand out a network, or ``None`` if none is ready; :meth:`let_go` when a container refers to it."""
+        """Hand out a ready network, if there is one; :meth:`let_go` when it has its container."""
         if not self._ready:
             return None
         name = self._ready.popleft()
@@ -75,7 +72,7 @@ class PrewarmedNetworks:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """While the block runs, a bot is being started, and no network is made."""
+        """A context in which a bot is started, and no network is created."""
         self._starting += 1
         try:
             yield
@@ -84,25 +81,24 @@ class PrewarmedNetworks:
             self._started_at = monotonic()
 
     def let_go(self, name: str) -> None:
-        """A network that was handed out has a container by now, or is not needed any more."""
+        """Say that a network has its container, or is not needed any more."""
         self._handed_out.discard(name)
 
     def has(self, name: str) -> bool:
-        """Whether a network lies ready, or is about to get its container."""
+        """Whether a network is ready, or is about to get its container."""
         return name in self._ready or name in self._handed_out
 
     async def run(self) -> None:
-        """Keep so many ready, until cancelled."""
+        """Keep networks ready until cancelled."""
         while True:
             self._taken.clear()
             try:
-                await self._coordination.claims.appear()
                 while len(self._ready) < self._count:
                     await self._quiet()
                     await self._make()
             except (*ENGINE_TROUBLE, Unavailable) as error:
-                logger.warning("no network can be made ahead: %s", error)
-                await asyncio.sleep(TROUBLE_SECONDS)
+                logger.warning("no network can be prewarmed: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
             await self._taken.wait()
 
@@ -111,7 +107,7 @@ class PrewarmedNetworks:
         while self._starting or monotonic() < self._started_at + QUIET_SECONDS:
             if monotonic() > until:
                 return
-            await asyncio.sleep(_GLANCE)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _make(self) -> None:
         digest = secrets.token_hex(8)
@@ -132,18 +128,18 @@ class PrewarmedNetworks:
             labels={
                 NAMESPACE: self._settings.runner_namespace,
                 ROLE: "network",
-                INSTANCE: self.instance,
+                INSTANCE: self._instance,
             },
             options=bridge_options(self._settings.bridge_prefix, digest),
         )
         self._ready.append(name)
 
     async def close(self) -> None:
-        """Remove what lies ready."""
+        """Remove the networks that are ready."""
         self._count = 0
         while self._ready:
             try:
                 await networks.remove(self._engine, self._ready.popleft())
             except ENGINE_TROUBLE as error:
-                logger.warning("networks made ahead are left to the sweep: %s", error)
+                logger.warning("prewarmed networks are left to the sweep: %s", error)
                 return

@@ -1,6 +1,6 @@
 """The test kit for plugin authors; the project's own tests use it, too.
 
-``pip install bot-runner-worker[testing]`` brings pytest, which finds the kit by itself. A plugin is held
+``pip install bot-runner-worker[testing]`` brings pytest, which finds the kit by itself. A plugin is checked
 against the contract in a few lines, without any Docker Engine::
 
     from bot_runner_worker.testing import PluginConformance
@@ -21,8 +21,7 @@ Fixtures, each a plain function, whichever way asynchronous tests are run:
     Makes runners on it: ``async with bot_runner(max_bots_per_user=1) as runner``. Each has a namespace of its
     own, and what it made is removed at the end.
 ``memory_bot_runner``
-    The same over an Engine in memory (:class:`.memory_runner.MemoryRunner`), which is held against the real
-    one by the same tests.
+    The same over an Engine in memory (:class:`.memory_runner.MemoryRunner`); the same tests check both.
 ``bot_tenant``
     A user id that nobody else has.
 ``source_server``
@@ -34,17 +33,17 @@ Nothing is imported until it is used: the kit costs a test run nothing, and the 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bot_runner_worker.testing.cases import Site
     from bot_runner_worker.testing.conformance import PluginConformance
     from bot_runner_worker.testing.memory_runner import MemoryRunner
     from bot_runner_worker.testing.real_runner import RunnerUnderTest
-    from bot_runner_worker.testing.site import Site
     from bot_runner_worker.testing.source_server import SourceServer
 
 _MODULES = {
     "MemoryRunner": "memory_runner",
     "PluginConformance": "conformance",
     "RunnerUnderTest": "real_runner",
-    "Site": "site",
+    "Site": "cases",
     "SourceServer": "source_server",
 }
 

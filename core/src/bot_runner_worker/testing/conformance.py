@@ -1,12 +1,12 @@
-"""What every plugin has to keep to, as tests: subclass, say a few cases, and pytest does the rest."""
+"""The conformance suite: tests of the contract for plugins."""
 
 import asyncio
 import copy
 import json
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -17,30 +17,28 @@ from bot_runner_worker.model.requests import StrictModel
 from bot_runner_worker.plugins.catalogue import DeploymentRequest
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.tasks.outcome import Ending, Outcome
-from bot_runner_worker.testing import hostile, interrupting
-from bot_runner_worker.testing.effects import children, effects_seen, own_temporary_folder, temporary_files
+from bot_runner_worker.testing import faults
+from bot_runner_worker.testing.cases import Invalid, Params, Site, hostile_variations, params_at
+from bot_runner_worker.testing.effects import effects_seen, nothing_left
 from bot_runner_worker.testing.memory_runner import MemoryRunner, ignore_progress, memory_runner
 from bot_runner_worker.testing.rehearsal import SENTINEL, everything_logged, rehearse, secrets_shown
-from bot_runner_worker.testing.site import Params, Site, params_at
-from bot_runner_worker.testing.waiting import SCALE, until_sync
+from bot_runner_worker.testing.source_server import ALLOWED
+from bot_runner_worker.testing.waiting import SCALE
 
 BOT = {"user_id": "kit", "bot_id": "bot", "env_vars": {"BOT_TOKEN": SENTINEL}}
 
 CLAIM_SECONDS = 0.25
-"""A claim is made in the event loop, where it holds up everybody: the best of some attempts is as quick."""
+"""A claim is made in the event loop, which it blocks: the best of some attempts is as quick."""
 
 CLOCK_SECONDS = 1.1
 """Between two attempts to make the same: times with a second's resolution show."""
 
-Invalid = tuple[Params, str | tuple[str, ...]]
-"""Params, and the code of the error that they end with, or several where any of them is right."""
-
 
 class PluginConformance:
-    """Tests of one plugin; a subclass whose name begins with ``Test`` is all that pytest needs.
+    """Tests of one plugin; pytest runs a subclass whose name begins with ``Test``.
 
     Params are those of ``start_bot`` without ``user_id`` and ``bot_id``, or a function that makes them from a
-    :class:`~.site.Site`, for addresses of the fixture ``source_server``.
+    :class:`~.cases.Site`, for addresses of the fixture ``source_server``.
     """
 
     plugin: ClassVar[str]
@@ -76,8 +74,8 @@ class PluginConformance:
             ("valid_case", real if engine else self.valid),
             ("invalid_case", self.invalid),
             ("hostile_case", self.hostile),
-            ("stage", interrupting.STAGES),
-            ("fault", interrupting.FAULTS),
+            ("stage", faults.STAGES),
+            ("fault", faults.FAULTS),
         ):
             if name in metafunc.fixturenames:
                 metafunc.parametrize(name, list(cases))
@@ -91,8 +89,8 @@ class PluginConformance:
 
     # What it is
 
-    def test_it_is_loaded_and_fenced(self) -> None:
-        """It is installed, fits the hooks, and says for which versions of the core it was made."""
+    def test_it_is_loaded_and_compatible(self) -> None:
+        """It is installed, fits the hooks, and pins the core's versions on both sides."""
 
         async def check(runner: MemoryRunner) -> None:
             reports = {report.name: report for report in runner.plugins.reports}
@@ -105,7 +103,7 @@ class PluginConformance:
         self._run(check)
 
     def test_it_says_what_it_takes(self, site: Site) -> None:
-        """Each source has a summary, described fields, a JSON schema, and a valid request among the cases."""
+        """Each source has a summary, described fields, a JSON schema, and a valid case."""
 
         async def check(runner: MemoryRunner) -> None:
             sources = runner.plugins.catalogue.of_plugin(self.plugin)
@@ -173,7 +171,7 @@ class PluginConformance:
         self._run(check)
 
     def test_the_same_request_makes_the_same(self, site: Site) -> None:
-        """Build context, image and options depend on nothing but the request and its source."""
+        """Build context, image and options depend on the request and its source only."""
         if not self.valid:
             pytest.skip("there is no valid request")
 
@@ -222,7 +220,7 @@ class PluginConformance:
             first = next(case for case, each in requests.items() if (each.mode, each.source) == source)
             names = type(request.params).model_fields
             fields = [name for name in names if valid_case == first or name in params]
-            for name, changed in hostile.variations(params, fields):
+            for name, changed in hostile_variations(params, fields):
                 begun = time.monotonic()
                 outcome = await self._start(runner, changed)
                 assert time.monotonic() - begun < 30 * SCALE, f"{name} took too long"
@@ -259,8 +257,8 @@ class PluginConformance:
 
         async def check(runner: MemoryRunner) -> None:
             params = self._params(valid_case, site)
-            for seconds in interrupting.MOMENTS:
-                await interrupting.cancel_at(runner, stage, seconds, lambda: self._start(runner, params))
+            for seconds in faults.MOMENTS:
+                await faults.cancel_at(runner, stage, seconds, lambda: self._start(runner, params))
                 await self._remove(runner)
                 assert runner.plugins.deploying.longer_than(0) == [], "a hook goes on after it was cancelled"
             assert (await self._start(runner, params)).error is None
@@ -273,7 +271,7 @@ class PluginConformance:
 
         async def check(runner: MemoryRunner) -> None:
             params = self._params(valid_case, site)
-            outcome = await interrupting.fail_at(runner, fault, lambda: self._start(runner, params))
+            outcome = await faults.fail_at(runner, fault, lambda: self._start(runner, params))
             if outcome.error is None:
                 await self._remove(runner)
             else:
@@ -287,24 +285,15 @@ class PluginConformance:
     def test_requests_of_others_are_left_alone(self) -> None:
         """It claims nothing that it does not offer, and does not break off over it."""
 
-        async def report(message: str, fraction: float | None) -> None:
-            """Nobody listens."""
-
         async def check(runner: MemoryRunner) -> None:
             other = DeploymentRequest(BotKey("kit", "bot"), "no-such-mode", "no-such-source", StrictModel())
-            tools = Tools(runner.settings, runner.images, "kit", report)
-            manager = runner.plugins.manager
-            arguments: dict[str, dict[str, Any]] = {
-                "prepare_build_context": {},
-                "resolve_image": {"context": None},
-                "container_options": {"image": Image("sha256:0", "x")},
-            }
-            others = [each for name, each in manager.list_name_plugin() if name != self.plugin]
-            for hook, more in arguments.items():
-                caller = manager.subset_hook_caller(hook, remove_plugins=others)
-                answer = caller(request=other, tools=tools, **more)
-                if hook != "container_options":
-                    assert answer is None, f"{hook} answers a request of another mode"
+            tools = Tools(runner.settings, runner.images, "kit", AsyncMock())
+            hooks = runner.plugins.manager.hook
+            answers = [
+                *hooks.prepare_build_context(request=other, tools=tools),
+                *hooks.resolve_image(request=other, context=None, tools=tools),
+            ]
+            assert answers == [], "a hook answers a request of another mode"
             await runner.plugins.container_options(other, Image("sha256:0", "x"), tools)
 
         self._run(check, plugins_strict=True)
@@ -314,54 +303,36 @@ class PluginConformance:
     @pytest.mark.engine
     def test_it_starts_on_the_engine(self, valid_case: str, site: Site, bot_engine: str) -> None:
         """The container comes up, and nothing is left of it."""
-        from bot_runner_worker.testing.real_runner import RunnerUnderTest, runner_under_test
+        from bot_runner_worker.testing.real_runner import runner_under_test
 
         async def check() -> None:
-            place: AbstractAsyncContextManager[RunnerUnderTest] = runner_under_test(
-                docker_host=bot_engine, **self._settings()
-            )
-            async with place as runner:
-                params = self._params(valid_case, site)
-                outcome = await runner.task("start_bot", **params)
+            async with runner_under_test(docker_host=bot_engine, **self._settings()) as runner:
+                outcome = await runner.task("start_bot", **self._params(valid_case, site))
                 assert outcome.error is None, outcome.error
                 assert SENTINEL not in json.dumps(outcome.data)
-                for record in await runner.runner.runtime.list_bots():
-                    await runner.runner.runtime.remove(record)
-                assert await runner.leftovers("containers/json", "networks") == []
+                await runner.clean_up()
 
         asyncio.run(check())
 
     # How
 
     def _settings(self, **more: Any) -> dict[str, Any]:
-        from bot_runner_worker.testing.source_server import ALLOWED
-
-        defaults = {
-            "plugins_allowed": self.plugin,
-            "source_addresses_allowed": f"{ALLOWED}/32",
-            "source_timeout_seconds": 20,
-        }
-        return {**defaults, **self.settings, **more}
+        addresses = f"{ALLOWED}/32"
+        defaults = {"source_addresses_allowed": addresses, "source_timeout_seconds": 20}
+        return {"plugins_allowed": self.plugin, **defaults, **self.settings, **more}
 
     def _run(self, check: Callable[[MemoryRunner], Coroutine[Any, Any, None]], **settings: Any) -> None:
-        """Run a check on a fresh runner; whatever it leaves of files and processes is the plugin's doing."""
+        """Run a check on a fresh runner, and see that no files and processes are left."""
         from bot_runner_worker.testing.real_runner import BASE_IMAGE
 
         async def run() -> None:
-            chosen = {"base_image": BASE_IMAGE, **self._settings(**settings)}
-            async with memory_runner(**chosen) as runner:
+            async with memory_runner(**{"base_image": BASE_IMAGE, **self._settings(**settings)}) as runner:
                 self._publish(runner)
                 await check(runner)
                 assert await runner.leftovers() == []
 
-        with own_temporary_folder():
-            before = children()
+        with nothing_left():
             asyncio.run(run())
-            # Nobody removes a file any more once they are gone: asyncio.run has waited for all threads.
-            until_sync(
-                lambda: not children() - before, 5, lambda: f"child processes end: {children() - before}"
-            )
-            assert temporary_files() == set(), "temporary files are left"
 
     def _publish(self, runner: MemoryRunner) -> None:
         for image in self.images:

@@ -1,4 +1,4 @@
-"""Seeing what code does besides answering: files, sockets and processes, by Python's own audit events."""
+"""Side effects of code, seen by Python's audit events and in ``/proc``."""
 
 import os
 import sys
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from bot_runner_worker.testing.waiting import until_sync
 
 _watching: list[list[str]] = []
 _hooked: list[bool] = []
@@ -20,7 +22,7 @@ _ALWAYS = (
 
 @contextmanager
 def effects_seen() -> Iterator[list[str]]:
-    """Note what the code in the block does to the world: names of audit events, and what they were about.
+    """Note side effects of the block: names of audit events, and their arguments.
 
     Reading files is no effect; modules are imported at their first use.
     """
@@ -51,7 +53,7 @@ def _seen(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def temporary_files() -> set[str]:
-    """Files and folders in this process's temporary folder, and its open files there without a name."""
+    """Files and folders in the temporary folder, and open files there without a name."""
     folder = Path(tempfile.gettempdir())
     found = {str(path) for path in folder.iterdir()}
     for descriptor in Path("/proc/self/fd").iterdir():
@@ -77,7 +79,7 @@ def children() -> set[int]:
 
 @contextmanager
 def own_temporary_folder() -> Iterator[Path]:
-    """A temporary folder of the block's own: whatever turns up in it is the block's doing."""
+    """Give the block a temporary folder of its own."""
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="bot-runner-kit-") as folder:
         tempfile.tempdir = folder
@@ -85,3 +87,14 @@ def own_temporary_folder() -> Iterator[Path]:
             yield Path(folder)
         finally:
             tempfile.tempdir = before
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Check that the block leaves no temporary files and no child processes."""
+    with own_temporary_folder():
+        before = children()
+        yield
+        # Nobody removes a file any more once they are gone: asyncio.run has waited for all threads.
+        until_sync(lambda: not children() - before, 5, lambda: f"child processes end: {children() - before}")
+        assert temporary_files() == set(), "temporary files are left"

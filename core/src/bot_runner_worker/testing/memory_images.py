@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 
 from bot_runner_worker.images import dockerfile as dockerfiles
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.packages.requirements import checked
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.model.references import ImageReference, RegistryAuth
+from bot_runner_worker.model.requirements import check_requirements
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.settings import Settings
@@ -82,7 +82,7 @@ class MemoryImages:
 
     async def with_packages(self, requirements: Sequence[str], tools: Tools) -> Image:
         """See :class:`ImageProvider`; the index has all packages but those that begin with ``no-such-``."""
-        wanted = checked(requirements)
+        wanted = check_requirements(requirements)
         await tools.progress("installing packages")
         await asyncio.sleep(0)
         if missing := [each for each in wanted if each.startswith("no-such-")]:

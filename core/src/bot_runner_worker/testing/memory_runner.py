@@ -14,7 +14,6 @@ from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Outcome
 from bot_runner_worker.tasks.progress import Report
 from bot_runner_worker.tasks.task_runner import TaskRunner
-from bot_runner_worker.testing.memory_claims import MemoryCoordination
 from bot_runner_worker.testing.memory_images import MemoryImages
 from bot_runner_worker.testing.memory_runtime import MemoryRuntime
 from bot_runner_worker.testing.source_server import ALLOWED
@@ -37,9 +36,8 @@ class MemoryRunner:
         self.plugins = plugins or load_plugins(settings)
         self.images = MemoryImages(settings)
         self.runtime = MemoryRuntime(settings)
-        self.coordination = MemoryCoordination(settings.runner_namespace)
-        admission = Admission(self.runtime, self.coordination, settings.max_bots_per_user)  # type: ignore[arg-type]
-        self.task_runner = TaskRunner(settings, self.plugins, self.images, self.runtime, admission)
+        self.admission = Admission(self.runtime, settings.max_bots_per_user)
+        self.task_runner = TaskRunner(settings, self.plugins, self.images, self.runtime, self.admission)
 
     async def task(self, task: str, report: Report = ignore_progress, **params: Any) -> Outcome:
         """Run a task with these params."""
@@ -50,9 +48,9 @@ class MemoryRunner:
         return await self.task("start_bot", user_id=user_id, bot_id=bot_id, **params)
 
     async def leftovers(self) -> list[str]:
-        """Names of the bots and claims that are there."""
+        """Names of the bots that are there, or being worked on."""
         bots = [f"bot: {record.name}" for record in await self.runtime.list_bots()]
-        return bots + self.coordination.claims.held
+        return bots + [f"busy: {bot}" for bot in self.admission.busy()]
 
 
 def memory_settings(**changes: Any) -> Settings:

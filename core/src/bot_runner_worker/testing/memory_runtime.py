@@ -1,28 +1,20 @@
-"""Bots in memory: who they are, what they were created with and whether they should run; they run no code."""
+"""A runtime in memory: it keeps bots and their configuration, and runs no code."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from bot_runner_worker.bots.container_config import container_config
-from bot_runner_worker.bots.container_state import ContainerState, Survey
 from bot_runner_worker.bots.log_pages import page_of, position_of
-from bot_runner_worker.bots.protocol import EngineRun, LogPage
-from bot_runner_worker.engine.events import ContainerEvent
+from bot_runner_worker.bots.protocol import LogPage
+from bot_runner_worker.bots.records import STATUS_OF_END
 from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.results import BotStatus
 from bot_runner_worker.model.spec import BotRecord, BotSpec
 from bot_runner_worker.settings import Settings
-
-_ENDED = {
-    EndReason.STOPPED: BotStatus.STOPPED,
-    EndReason.EXPIRED: BotStatus.EXPIRED,
-    EndReason.EXITED: BotStatus.EXITED,
-}
 
 
 class MemoryRuntime:
@@ -87,21 +79,17 @@ class MemoryRuntime:
 
     async def restart(self, record: BotRecord) -> BotRecord:
         """See :class:`BotRuntime`."""
-        return self._set(record, status=BotStatus.RUNNING, verdict=None, exit_code=None)
+        return self._set(record, status=BotStatus.RUNNING, end_reason=None, exit_code=None)
 
-    async def end(self, record: BotRecord, verdict: EndReason) -> None:
+    async def end(self, record: BotRecord, reason: EndReason = EndReason.STOPPED) -> None:
         """See :class:`BotRuntime`."""
         await asyncio.sleep(0)
-        self._set(record, status=_ENDED.get(verdict, BotStatus.CRASHED), verdict=verdict)
+        self._set(record, status=STATUS_OF_END[reason], end_reason=reason)
 
     def _set(self, record: BotRecord, **changes: Any) -> BotRecord:
         changed = replace(self._bots.get(record.bot, record), **changes)
         self._bots[record.bot] = changed
         return changed
-
-    async def stop(self, record: BotRecord) -> None:
-        """See :class:`BotRuntime`."""
-        await self.end(record, EndReason.STOPPED)
 
     async def remove(self, record: BotRecord) -> None:
         """See :class:`BotRuntime`."""
@@ -109,75 +97,15 @@ class MemoryRuntime:
         for kept in (self._bots, self.specs, self.configs):
             kept.pop(record.bot, None)
 
-    async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
+    async def logs(self, bot: BotKey, *, lines: int, since: str | None) -> tuple[BotRecord, LogPage] | None:
         """See :class:`BotRuntime`."""
         position_of(since)
-        return page_of([], lines=lines, since=since, max_bytes=1)
-
-    async def find_with_logs(
-        self, bot: BotKey, *, lines: int, since: str | None
-    ) -> tuple[BotRecord, LogPage] | None:
-        """See :class:`BotRuntime`."""
         record = await self.find(bot)
-        return None if record is None else (record, await self.logs(record, lines=lines, since=since))
+        return None if record is None else (record, page_of([], lines=lines, since=since, max_bytes=1))
 
-    async def events(self, since: float) -> AsyncGenerator[ContainerEvent, None]:
-        """See :class:`BotRuntime`; nothing ever happens by itself."""
-        await asyncio.Event().wait()
-        yield ContainerEvent.__new__(ContainerEvent)  # never reached: it makes this a generator
-
-    async def current_run(self) -> EngineRun:
-        """See :class:`BotRuntime`."""
-        return EngineRun("memory")
-
-    async def check_not_ending(self) -> None:
-        """See :class:`BotRuntime`."""
-
-    async def survey(self, known: Mapping[str, ContainerState]) -> Survey:
-        """See :class:`BotRuntime`."""
-        return {bot: (_sighting(record),) for bot, record in self._bots.items()}
-
-    async def look_at(self, bot: BotKey) -> tuple[ContainerState, ...]:
-        """See :class:`BotRuntime`."""
-        return tuple(_sighting(each) for each in self._bots.values() if each.bot == bot)
-
-    async def revive(self, sighting: ContainerState) -> None:
-        """See :class:`BotRuntime`."""
-        self._set(sighting.record, status=BotStatus.RUNNING)
-
-    async def settle(self, bot: BotKey, sightings: tuple[ContainerState, ...]) -> None:
-        """See :class:`BotRuntime`."""
-
-    async def mark_warned(self, record: BotRecord) -> None:
-        """See :class:`BotRuntime`."""
-        self._set(record, warned=True)
-
-    async def end_burst(self, record: BotRecord) -> None:
-        """See :class:`BotRuntime`; there are no CPUs in memory."""
-
-    async def release_networks(self, bot: BotKey) -> None:
-        """See :class:`BotRuntime`; there are no networks in memory."""
-
-    async def bots_with_unused_networks(self) -> set[BotKey]:
-        """See :class:`BotRuntime`."""
-        return set()
-
-    async def disk_use(self, record: BotRecord) -> int:
-        """See :class:`BotRuntime`."""
-        return 0
-
-    async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
-        """See :class:`BotRuntime`."""
-        return 0
-
-    async def remove_all(self, *, keep_images: bool = False) -> int:
-        """See :class:`BotRuntime`."""
+    async def remove_all(self) -> int:
+        """Remove all bots; returns how many there were."""
         count = len(self._bots)
         for record in list(self._bots.values()):
             await self.remove(record)
         return count
-
-
-def _sighting(record: BotRecord) -> ContainerState:
-    state = "running" if record.status.is_live else "exited"
-    return ContainerState(record, state, record.started_at, connected=True, row=(record.id, state))

@@ -49,7 +49,7 @@ def bot_engine() -> str:
 
 @pytest.fixture
 def bot_runner(bot_engine: str) -> MakeRealRunner:  # noqa: ARG001 - skips where there is none
-    """Makes runners on the real Engine, each in a namespace of its own that is swept at the end."""
+    """Makes runners on the real Engine, each in a namespace that is swept at the end."""
     from bot_runner_worker.testing.real_runner import runner_under_test
 
     return runner_under_test

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from bot_runner_worker.engine import Engine, images, volumes
-from bot_runner_worker.model.identity import CACHE_ROLE, KIND, NAMESPACE, PRESENCE_ROLE, ROLE
+from bot_runner_worker.engine import images, volumes
+from bot_runner_worker.model.identity import CACHE_ROLE, LEASE_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
@@ -71,9 +71,9 @@ class RunnerUnderTest:
     async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
         """Names of what carries this namespace: containers, images and networks, shared ones aside.
 
-        If not asked for certain kinds, also volumes: see :meth:`claims`. What was there before is left out.
+        If not asked for certain kinds, also :meth:`volumes`. What was there before is left out.
         """
-        found = [] if kinds else await self.claims()
+        found = [] if kinds else [f"volumes: {name}" for name in await self.volumes()]
         for kind in kinds or ("containers/json", "images/json", "networks"):
             namespace = f"{NAMESPACE}={self.settings.runner_namespace}"
             params = {"all": True, "filters": {"label": [namespace]}}
@@ -100,18 +100,10 @@ class RunnerUnderTest:
                 await images.remove(self.engine, image["Id"], all_tags=True)
         assert left == [], f"the test has left {left}"
 
-    async def claims(self) -> list[str]:
-        """The claims on this namespace's bots, as soon as those that were given back are gone."""
-        await self.runner.coordination.settled()
-        return await claim_volumes(self.engine, self.settings.runner_namespace)
-
-
-async def claim_volumes(engine: Engine, namespace: str) -> list[str]:
-    """Kinds and names of the volumes of a namespace, presences, caches and the supervisor's claim aside."""
-    found = await volumes.list_by_labels(engine, {NAMESPACE: namespace})
-    kinds = {name: labels.get(KIND, labels.get(ROLE)) for name, labels in found.items()}
-    kept = (PRESENCE_ROLE, CACHE_ROLE, "supervisor")
-    return [f"{kind}: {name}" for name, kind in kinds.items() if kind not in kept]
+    async def volumes(self) -> list[str]:
+        """Names of the volumes that carry this namespace, caches and the lease aside."""
+        found = await volumes.list_by_labels(self.engine, {NAMESPACE: self.settings.runner_namespace})
+        return [name for name, labels in found.items() if labels.get(ROLE) not in (CACHE_ROLE, LEASE_ROLE)]
 
 
 @asynccontextmanager

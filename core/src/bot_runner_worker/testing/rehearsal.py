@@ -1,4 +1,4 @@
-"""What a plugin makes of a request, before the core redacts, merges or starts anything."""
+"""Rehearsals: the hooks' answers to a request, before the core starts anything."""
 
 import copy
 import io
@@ -12,8 +12,7 @@ from typing import Any
 from bot_runner_worker.logs import QUIET
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.options import ContainerOptions
-from bot_runner_worker.plugins.handed_out import RequestImages
-from bot_runner_worker.plugins.tools import Tools
+from bot_runner_worker.plugins.tools import RequestImages, Tools
 from bot_runner_worker.redaction import secrets_of
 from bot_runner_worker.testing.memory_runner import MemoryRunner
 

@@ -1,4 +1,4 @@
-"""The conformance suite of an installed plugin: that which it announces, or one of its schema's examples."""
+"""The conformance suite of an installed plugin: its own, or its schema's examples."""
 
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ GROUP = "bot_runner_worker.conformance"
 
 
 class ExampleConformance(PluginConformance):
-    """For plugins that announce no cases: nothing is known of the errors that they raise."""
+    """A suite for plugins that announce none; their errors are not known."""
 
     cases_needed: ClassVar[bool] = False
 

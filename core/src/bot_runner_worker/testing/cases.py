@@ -1,9 +1,10 @@
-"""Hostile values for any field: of a wrong kind, too large, or made to leave the place where they belong."""
+"""Cases of the conformance suite: params, and hostile values for each field."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-TEXTS: dict[str, str] = {
+HOSTILE_TEXTS: dict[str, str] = {
     "empty": "",
     "NUL": "bot\0.py",
     "new line": "bot.py\nRUN id",
@@ -20,7 +21,7 @@ TEXTS: dict[str, str] = {
     "right to left": "bot\u202eyp.exe",
 }
 
-OTHERS: dict[str, Any] = {
+OTHER_HOSTILE_VALUES: dict[str, Any] = {
     "null": None,
     "number": -1,
     "huge number": 10**400,
@@ -32,6 +33,31 @@ OTHERS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a case is tried.
+
+    Args:
+        sources: The fixture ``source_server``, whatever a test suite made of it.
+        base_image: The name of the base image, which every runner may use.
+    """
+
+    sources: Any
+    base_image: str
+
+
+Params = Mapping[str, Any] | Callable[[Site], Mapping[str, Any]]
+"""Params of ``start_bot`` besides ``user_id`` and ``bot_id``, or what makes them."""
+
+Invalid = tuple[Params, str | tuple[str, ...]]
+"""Params, and the code of the error that they end with, or several where any of them is right."""
+
+
+def params_at(site: Site, params: Params) -> dict[str, Any]:
+    """The params of a case."""
+    return dict(params(site) if callable(params) else params)
+
+
 def _deep(depth: int) -> Any:
     value: Any = "x"
     for _ in range(depth):
@@ -39,22 +65,24 @@ def _deep(depth: int) -> Any:
     return value
 
 
-def values() -> Iterator[tuple[str, Any]]:
-    """Names and values."""
-    yield from TEXTS.items()
-    yield from OTHERS.items()
+def hostile_values() -> Iterator[tuple[str, Any]]:
+    """Yield names and values."""
+    yield from HOSTILE_TEXTS.items()
+    yield from OTHER_HOSTILE_VALUES.items()
     yield "deep", _deep(400)
 
 
-def variations(params: Mapping[str, Any], fields: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Params of a request with one field of the plugin's own turned hostile.
+def hostile_variations(
+    params: Mapping[str, Any], fields: Iterable[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield params with a hostile value for one of the plugin's own fields.
 
     Args:
         params: Valid params.
         fields: Fields of the source's model.
     """
     for field in fields:
-        for name, value in values():
+        for name, value in hostile_values():
             yield f"{field}: {name}", {**params, field: value}
             if isinstance(params.get(field), list) and isinstance(value, str):
                 yield f"{field}: list of {name}", {**params, field: [value]}

@@ -1,4 +1,4 @@
-"""Ending a start at a moment of one's choice: by cancelling it, or by a failure of what it needs."""
+"""Faults in a start: it is cancelled in a stage, or something that it needs fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
