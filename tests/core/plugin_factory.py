@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 
-from bot_runner_worker.plugins import core
+from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.plugins.loading import LoadedPlugins, load
 from bot_runner_worker.plugins.manager import Plugins
-from bot_runner_worker.plugins.rules import HookRules
 
 HEADER = "from bot_runner_worker.plugin import *\n"
 
@@ -48,8 +47,16 @@ class PluginFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, name: str, code: str, *, requires: str = "bot-runner-worker", module: str = "") -> None:
-        """Install a plugin."""
+    def add(
+        self,
+        name: str,
+        code: str,
+        *,
+        requires: str = "bot-runner-worker",
+        module: str = "",
+        attribute: str = "",
+    ) -> None:
+        """Install a plugin: a module, or one of its attributes."""
         module = module or f"plugin_{name}"
         (self.folder / f"{module}.py").write_text(HEADER + textwrap.dedent(code))
         info = self.folder / f"{name}-1.0.dist-info"
@@ -57,7 +64,9 @@ class PluginFolder:
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {requires}\n"
         )
-        (info / "entry_points.txt").write_text(f"[bot_runner_worker]\n{name} = {module}\n")
+        (info / "entry_points.txt").write_text(
+            f"[bot_runner_worker]\n{name} = {module}{attribute and ':' + attribute}\n"
+        )
 
     def entry_points(self) -> list[EntryPoint]:
         """The entry points of all plugins in the folder."""
@@ -65,7 +74,7 @@ class PluginFolder:
 
     def load(self, **options: object) -> LoadedPlugins:
         """Load them as the worker does."""
-        return load(core=core, found=self.entry_points(), **options)  # type: ignore[arg-type]
+        return load(found=self.entry_points(), **options)  # type: ignore[arg-type]
 
     def plugins(self, rules: HookRules | None = None) -> Plugins:
         """Load them behind the dispatcher."""

@@ -1,5 +1,6 @@
 """Calling plugins: whatever one does fails its own request with a clear error."""
 
+import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +54,7 @@ async def test_options_of_all_plugins_are_merged_and_conflicts_name_both(plugin_
     with pytest.raises(Rejected) as caught:
         await plugins.container_options(REQUEST, image, TOOLS)
     assert sorted(caught.value.details["plugins"]) == ["a", "c"]
-    plugins._manager.unregister(name="c")
+    plugins.manager.unregister(name="c")
     merged = await plugins.container_options(REQUEST, image, TOOLS)
     assert (merged.user, merged.command, merged.environment) == ("1", ("x",), {"A": "1", "B": "2"})
 
@@ -63,5 +64,23 @@ async def test_a_listener_that_fails_changes_nothing(plugin_folder: PluginFolder
     plugin_folder.add("good", "heard = []\n@hookimpl\ndef bot_event(event):\n    heard.append(event.type)\n")
     plugins = plugin_folder.plugins()
     await plugins.bot_event(BotEvent(EventType.STARTED, BotKey("u", "b"), "m", datetime.now(UTC)))
-    good: Any = plugins._manager.get_plugin("good")
+    good: Any = sys.modules["plugin_good"]
     assert good.heard == ["bot_started"]
+
+
+async def test_a_plugin_may_be_an_object_with_methods(plugin_folder: PluginFolder) -> None:
+    code = """
+class Plugin:
+    @hookimpl
+    def deployment_sources(self): return [DeploymentSource("m", "s", StrictModel, "a test")]
+    @hookimpl
+    def resolve_image(self, tools, request): return image(request.mode)
+    @hookimpl(tryfirst=True)
+    def container_options(self, image): return ContainerOptions(user=image.reference)
+async def image(mode): return Image('sha256:b', mode)
+plugin = Plugin()
+"""
+    plugin_folder.add("a", code, attribute="plugin")
+    plugins = plugin_folder.plugins()
+    image = await plugins.resolve_image(REQUEST, None, TOOLS)
+    assert (await plugins.container_options(REQUEST, image, TOOLS)).user == "m"

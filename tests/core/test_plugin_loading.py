@@ -35,6 +35,7 @@ def test_a_plugin_is_found_by_its_entry_point(plugin_folder: PluginFolder) -> No
         ("raise SystemExit('bye')", "cannot be imported"),
         ("1/0", "ZeroDivisionError"),
         ("@hookimpl\nasync def resolve_image(request): ...", "'async def'"),
+        ("@hookimpl(wrapper=True)\ndef resolve_image(request): yield", "a generator"),
         ("@hookimpl\ndef resolve_imagine(request): ...", "resolve_imagine, which does not exist"),
         ("@hookimpl\ndef resolve_image(request, nonsense): ...", "nonsense"),
         ("@hookimpl\ndef deployment_sources(): return 'simple'", "list of DeploymentSource"),
@@ -76,7 +77,7 @@ def test_a_plugin_for_another_version_of_the_core_is_refused(plugin_folder: Plug
         ("bot-runner-worker>=0.1,<0.2", ""),
     ],
 )
-def test_a_fence_that_lacks_a_side_is_a_warning(
+def test_a_pin_that_lacks_a_bound_is_a_warning(
     plugin_folder: PluginFolder, requires: str, words: str
 ) -> None:
     plugin_folder.add("good", GOOD, requires=requires)

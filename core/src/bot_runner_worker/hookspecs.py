@@ -1,12 +1,12 @@
-"""The hooks that a deployment plugin may implement; their names and arguments are public API.
+"""The hooks that a plugin may implement: public API with names and arguments.
 
 An implementation is a plain ``def``. It returns ``None`` at once for "not mine", or a result, or an awaitable
 of a result; an ``async def`` is refused at load, since its coroutine would always count as an answer. It may
 leave out arguments that it does not need.
 
-Each call is bounded: in time (see each hook), in what it prints and logs (1 MiB), and in how long it may run
-without awaiting anything (``HOOK_BLOCK_SECONDS``). Whatever it raises ends the request that it was asked
-about.
+Each hook has a time limit for what it awaits (see each hook), and whatever it raises ends the request that it
+was asked about. Nothing ends code that never awaits: it stops the whole worker meanwhile, so whatever takes
+time is awaited or done in a thread (:func:`bot_runner_worker.projects.in_thread`).
 """
 
 from collections.abc import Awaitable
@@ -45,7 +45,7 @@ class HookSpecs:
         """
         raise NotImplementedError
 
-    @hookspec(firstresult=True)
+    @hookspec
     def prepare_build_context(
         self, request: DeploymentRequest[Any], tools: Tools
     ) -> Awaitable[BuildContext | None] | None:
@@ -70,7 +70,7 @@ class HookSpecs:
         """
         raise NotImplementedError
 
-    @hookspec(firstresult=True)
+    @hookspec
     def resolve_image(
         self, request: DeploymentRequest[Any], context: BuildContext | None, tools: Tools
     ) -> Awaitable[Image] | None:
@@ -127,8 +127,9 @@ class HookSpecs:
     def bot_event(self, event: BotEvent) -> Awaitable[None] | None:
         """Hear of a bot that started, crashed, exited, stopped, expired or was removed.
 
-        Called for each plugin after the fact, one event after the other; nobody waits for it for more than a
-        moment, and errors are logged and change nothing. ``None`` is all there is to return.
+        Called for each plugin after the fact; what it returns is awaited one event after the other. Nobody
+        waits for it for more than a moment, and errors are logged and change nothing. ``None`` is all there
+        is to return.
 
         Args:
             event: What happened.

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from bot_runner_worker.plugins.output import PluginLogLimit
 from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.settings import Settings
 
@@ -67,7 +66,6 @@ def set_up_logging(settings: Settings) -> None:
         if settings.log_format == "json"
         else _Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
-    handler.addFilter(PluginLogLimit())
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

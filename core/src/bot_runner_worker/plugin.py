@@ -40,14 +40,15 @@ It is announced in the plugin's ``pyproject.toml``::
 in :mod:`bot_runner_worker.hookspecs`.
 
 **What comes back.** An implementation is a plain ``def``: it returns ``None`` for "not mine", a result, or an
-awaitable of one. What it awaits may take ``HOOK_TIMEOUT_SECONDS``; what it does without awaiting holds up
-every bot's owner, so reading, unpacking and computing belong into a thread
+awaitable of one. What it awaits may take ``HOOK_TIMEOUT_SECONDS``. What it does without awaiting stops the
+whole worker meanwhile, and no time limit ends it, so reading, unpacking and computing belong into a thread
 (:func:`bot_runner_worker.projects.in_thread`). It is cancelled when the bot is stopped meanwhile, and tidies
 up then.
 
 **What goes wrong.** Raise :class:`Rejected` if the request cannot be served, with a code of your own, a
 sentence and a hint for the bot's author; :class:`Unavailable` if trying again may help. Neither may hold a
-secret. Any other exception ends the request with ``PLUGIN_FAILED``, and is the plugin's fault.
+secret. Any other exception ends the request with ``PLUGIN_FAILED``, and is the plugin's fault; so is the
+``ValidationError`` that a wrong value in :class:`ContainerOptions` and its parts raises where it is made.
 
 **What the core keeps.** Limits, network, labels of its own, security options. Devices, mounts, capabilities
 and GPUs are refused unless the operator opens each to this plugin (``PLUGIN_GRANTS``). An image is one that
@@ -58,8 +59,8 @@ came from ``tools.images`` in the same start.
 test kit); nothing else. Versions are semantic. A patch version changes none of it. A minor version may add: a
 hook, an argument of a hook, a field with a default, an error code; until 1.0 it may also change or remove,
 with an entry in the changelog. From 1.0 on only a major version does, after a minor version has warned. So
-pin ``bot-runner-worker>=0.1,<0.2``: the core holds the pin against itself at each start, leaves out a plugin
-that it does not fit, and warns of one that has none.
+pin ``bot-runner-worker>=0.1,<0.2``: the core compares the pin with its own version at each start, leaves
+out a plugin that does not fit, and warns of one without a pin.
 """
 
 import pluggy

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from tests.core.plugin_factory import PluginFolder, greeter
 
-from bot_runner_worker.bots.protocol import BotRuntime
+from bot_runner_worker.bots.docker_runtime import DockerRuntime
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.model.identity import BotKey
-from bot_runner_worker.plugins.rules import HookRules
+from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
 from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
+from bot_runner_worker.testing.memory_runtime import MemoryRuntime
 from bot_runner_worker.testing.real_runner import BASE_IMAGE, RunnerUnderTest, runner_under_test
 
 SIMPLE = {"deployment_mode": "simple", "code": "import time\ntime.sleep(600)\n"}
@@ -32,7 +33,7 @@ class Place:
         self.settings = runner.settings
         inner: Any = runner if isinstance(runner, MemoryRunner) else runner.runner
         self.images: ImageProvider = inner.images
-        self.runtime: BotRuntime = inner.runtime
+        self.runtime: DockerRuntime | MemoryRuntime = inner.runtime
 
     def tools(self, tenant: str = "alice") -> Tools:
         async def report(message: str, fraction: float | None) -> None:

@@ -128,8 +128,8 @@ def test_what_changes_with_the_time_is_found_and_the_case_named(
 
 
 @pytest.mark.usefixtures("no_clock")
-def test_a_plugin_without_a_fence_does_not_pass(pytester: pytest.Pytester) -> None:
-    assert failures(pytester, GOOD, requires="bot-runner-worker") == {"test_it_is_loaded_and_fenced"}
+def test_a_plugin_without_a_pin_does_not_pass(pytester: pytest.Pytester) -> None:
+    assert failures(pytester, GOOD, requires="bot-runner-worker") == {"test_it_is_loaded_and_compatible"}
 
 
 @pytest.mark.usefixtures("no_clock")
@@ -158,7 +158,8 @@ def test_who_does_not_use_the_kit_imports_nothing_of_it() -> None:
 
 def test_the_worker_loads_neither_the_kit_nor_pytest() -> None:
     code = (
-        "import sys, bot_runner_worker.cli, bot_runner_worker.worker.process\n"
+        "import sys, bot_runner_worker.cli.doctor, bot_runner_worker.cli.plugins.commands\n"
+        "import bot_runner_worker.worker.process\n"
         "print([name for name in sys.modules if name.startswith(('pytest', 'bot_runner_worker.testing'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,6 @@ from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.plugins.starting import said
 
 from bot_runner_worker.hookspecs import PROJECT
-from bot_runner_worker.plugins import core
 from bot_runner_worker.plugins.loading import load
 from bot_runner_worker.testing.memory_runner import memory_runner
 
@@ -82,7 +81,7 @@ def test_a_wrong_setting_is_reported_when_the_plugin_is_loaded(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GPU_LIMITS_COUNT", value)
-    loaded = load(core=core, found=entry_points(group=PROJECT, name="gpu-limits"))
+    loaded = load(found=entry_points(group=PROJECT, name="gpu-limits"))
     [report] = loaded.reports
     assert (report.status, report.sources) == ("refused", ())
     assert "GPU_LIMITS_COUNT" in report.problem
@@ -90,6 +89,6 @@ def test_a_wrong_setting_is_reported_when_the_plugin_is_loaded(
 
 
 def test_it_offers_no_mode_and_asks_for_nothing_unless_told_to() -> None:
-    [report] = load(core=core, found=entry_points(group=PROJECT, name="gpu-limits")).reports
+    [report] = load(found=entry_points(group=PROJECT, name="gpu-limits")).reports
     assert (report.status, report.sources) == ("loaded", ())
     assert report.hooks == ("container_options", "deployment_sources")

@@ -1,4 +1,4 @@
-"""What an operator opens to one plugin, entry by entry of ``PLUGIN_GRANTS``.
+"""Grants: what ``PLUGIN_GRANTS`` opens to one plugin, entry by entry.
 
 An entry names the plugin, one kind of thing, and the thing itself::
 
@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator
 
 from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.identity import LABEL_PREFIX
 from bot_runner_worker.model.options import ContainerOptions
 
 Kind = Literal["device", "mount", "capability", "gpus"]
@@ -117,7 +118,7 @@ GrantField = Annotated[Grant, BeforeValidator(_parsed)]
 
 
 def check_grants(grants: Iterable[Grant], *, engine_socket: str, bots_are_neighbours: bool) -> None:
-    """Check grants against each other and against the rest of the settings.
+    """Check that grants fit each other and the other settings.
 
     Args:
         grants: All of them.
@@ -152,8 +153,17 @@ def check_granted(plugin: str, options: ContainerOptions, grants: Iterable[Grant
         grants: The operator's.
 
     Raises:
-        Rejected: ``OPTION_REFUSED``, with the entry that would open it.
+        Rejected: ``OPTION_REFUSED``, with the entry that would open it; labels of the runner's own cannot be
+            opened.
     """
+    for label in options.labels:
+        if label.lower().startswith(LABEL_PREFIX):
+            raise Rejected(
+                Code.OPTION_REFUSED,
+                f"The plugin {plugin} tried to set the label {label[:100]}, which is the runner's own.",
+                hint="This is a fault of the plugin; report it to the operator.",
+                details={"plugin": plugin, "option": "labels"},
+            )
     mine = [grant for grant in grants if grant.plugin == plugin]
     for device in options.devices:
         wanted = Grant(plugin, "device", device.path, device.writable)

@@ -1,1 +1,1 @@
-"""Plugins: loaded from entry points, asked through one typed dispatcher, never imported by name."""
+"""Plugins: loaded from entry points, called by one manager, never imported by name."""

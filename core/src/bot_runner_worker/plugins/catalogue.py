@@ -1,4 +1,4 @@
-"""Which modes and sources are on offer, and which serves a request (stage "detect": sync and pure)."""
+"""The catalogue of modes and sources, and the choice of a request's source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,9 +52,9 @@ class DeploymentRequest(Generic[Params]):
 
 @dataclass(slots=True)
 class SourceCatalogue:
-    """All sources on offer, with the plugin that each comes from."""
+    """All sources on offer, with their plugins."""
 
-    _by_mode: dict[str, dict[str, tuple[str, DeploymentSource]]] = field(default_factory=dict)
+    _sources: dict[tuple[str, str], tuple[str, DeploymentSource]] = field(default_factory=dict)
 
     def add(self, plugin: str, source: DeploymentSource) -> None:
         """Offer a source.
@@ -69,52 +69,41 @@ class SourceCatalogue:
                 f"{', '.join(sorted(taken))}, which every request has.",
                 hint="Rename these fields of its params model.",
             )
-        sources = self._by_mode.setdefault(source.mode, {})
-        if source.name in sources:
+        owner = self.owner(source.mode, source.name)
+        if owner is not None:
             raise PluginError(
-                f"The plugins {sources[source.name][0]} and {plugin} both offer the mode {source.mode} with "
-                f"the source {source.name}.",
+                f"The plugins {owner} and {plugin} both offer the mode {source.mode} with the source "
+                f"{source.name}.",
                 hint="Uninstall one of them, or name it in PLUGINS_DISABLED.",
             )
-        sources[source.name] = (plugin, source)
+        self._sources[source.mode, source.name] = (plugin, source)
 
     def remove(self, plugin: str) -> None:
-        """Take back all that a plugin offers."""
-        for mode in list(self._by_mode):
-            kept = {name: entry for name, entry in self._by_mode[mode].items() if entry[0] != plugin}
-            if kept:
-                self._by_mode[mode] = kept
-            else:
-                del self._by_mode[mode]
+        """Remove all that a plugin offers."""
+        self._sources = {key: entry for key, entry in self._sources.items() if entry[0] != plugin}
 
     def modes(self) -> dict[str, dict[str, str]]:
         """Summaries by mode and source name."""
         return {
-            mode: {name: source.summary for name, (_, source) in sorted(sources.items())}
-            for mode, sources in sorted(self._by_mode.items())
+            mode: {name: source.summary for name, source in sources.items()}
+            for mode, sources in self._by_mode().items()
         }
 
     def owner(self, mode: str, source: str) -> str | None:
         """The plugin that offers a source."""
-        entry = self._by_mode.get(mode, {}).get(source)
-        return None if entry is None else entry[0]
+        plugin, _ = self._sources.get((mode, source), (None, None))
+        return plugin
 
     def owners(self, mode: object) -> list[str]:
         """The plugins that offer a mode's sources."""
-        sources = self._by_mode.get(mode, {}) if isinstance(mode, str) else {}
-        return sorted({plugin for plugin, _ in sources.values()})
+        return sorted({plugin for plugin, source in self._sources.values() if source.mode == mode})
 
     def of_plugin(self, plugin: str) -> list[DeploymentSource]:
         """What one plugin offers."""
-        return [
-            source
-            for sources in self._by_mode.values()
-            for owner, source in sources.values()
-            if owner == plugin
-        ]
+        return [source for owner, source in self._sources.values() if owner == plugin]
 
     def claim(self, params: Mapping[str, Any]) -> tuple[StartBot, DeploymentRequest[BaseModel]]:
-        """Find out who serves a start request, and validate it.
+        """Choose the source that serves a start request, and validate the request.
 
         Args:
             params: The raw params of ``start_bot``.
@@ -129,17 +118,24 @@ class SourceCatalogue:
         request = DeploymentRequest(start.bot, source.mode, source.name, parse(source.params, own))
         return start, request
 
+    def _by_mode(self) -> dict[str, dict[str, DeploymentSource]]:
+        """Sources by mode and name, sorted."""
+        found: dict[str, dict[str, DeploymentSource]] = {}
+        for (mode, name), (_, source) in sorted(self._sources.items()):
+            found.setdefault(mode, {})[name] = source
+        return found
+
     def _select(self, mode: str, own: Mapping[str, Any]) -> DeploymentSource:
-        if mode not in self._by_mode:
-            offered = ", ".join(sorted(self._by_mode)) or "none"
+        modes = self._by_mode()
+        if mode not in modes:
             raise Rejected(
                 Code.INVALID_DEPLOYMENT_MODE,
                 f"The deployment mode {mode!r} is not on offer here.",
-                hint=f"Modes on offer: {offered}.",
-                details={"modes": sorted(self._by_mode)},
+                hint=f"Modes on offer: {', '.join(modes) or 'none'}.",
+                details={"modes": list(modes)},
                 stage="request",
             )
-        sources = {name: source for name, (_, source) in self._by_mode[mode].items()}
+        sources = modes[mode]
         only = next(iter(sources.values()))
         if len(sources) == 1 and not only.selected_by:
             return only
@@ -147,7 +143,7 @@ class SourceCatalogue:
         if len(selected) == 1:
             return selected[0]
         ways = "; ".join(
-            f"{name} ({' or '.join(sorted(source.selected_by))})" for name, source in sorted(sources.items())
+            f"{name} ({' or '.join(sorted(source.selected_by))})" for name, source in sources.items()
         )
         details = {
             "mode": mode,
@@ -179,9 +175,9 @@ class SourceCatalogue:
         # True, not {}, which means the same: scripts inside the orchestrator's Redis turn {} into [].
         without_source = {"additionalProperties": False, "properties": dict.fromkeys(common, True)}
         branches: list[dict[str, Any]] = []
-        for mode, sources in sorted(self._by_mode.items()):
+        for mode, sources in self._by_mode().items():
             fits: dict[str, Any] = {"properties": {"deployment_mode": {"enum": [mode]}}}
-            fields = sorted({name for _, source in sources.values() for name in source.selected_by})
+            fields = sorted({name for source in sources.values() for name in source.selected_by})
             if fields:
                 fits["anyOf"] = [{"required": [name]} for name in fields] + [without_source]
             branches.append(fits)
@@ -191,12 +187,11 @@ class SourceCatalogue:
         """Full JSON schema of a start request, for documentation and editors."""
         common = StartBot.model_json_schema()
         branches = []
-        for mode, sources in sorted(self._by_mode.items()):
-            for name, (_, source) in sorted(sources.items()):
-                schema = source.params.model_json_schema()
-                schema["title"] = f"{mode}/{name}: {source.summary}"
-                schema.setdefault("properties", {})["deployment_mode"] = {"const": mode}
-                schema.pop("additionalProperties", None)
-                branches.append(schema)
+        for (mode, name), (_, source) in sorted(self._sources.items()):
+            schema = source.params.model_json_schema()
+            schema["title"] = f"{mode}/{name}: {source.summary}"
+            schema.setdefault("properties", {})["deployment_mode"] = {"const": mode}
+            schema.pop("additionalProperties", None)
+            branches.append(schema)
         common.pop("additionalProperties", None)
         return {**common, "oneOf": branches}

@@ -1,82 +1,63 @@
-"""Telling plugins of events without waiting for the slow ones: each has a mailbox of its own."""
+"""Event queues: plugins hear of events in order, and a slow one delays nobody."""
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from bot_runner_worker.model.events import BotEvent
+from bot_runner_worker.plugins.guard import HookCall
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 0.5
-"""Seconds for which whoever tells of an event waits, so that a quick plugin has heard of it by then."""
+"""Seconds for which the teller of an event waits, so that a quick plugin has heard of it by then."""
 
 CAPACITY = 1000
-"""Events that wait for one plugin; of more, the oldest are lost to it."""
+"""Events that wait for one plugin; of more, the oldest are dropped."""
 
-PATIENCE_AT_THE_END = 2.0
-
-Tell = Callable[[BotEvent], Awaitable[None]]
+CLOSE_SECONDS = 2.0
 
 
-class EventQueue:
-    """One plugin's events, told in their order.
+class EventQueues:
+    """Awaits what plugins returned for events, one after the other for each plugin.
 
     Args:
-        plugin: The plugin's name.
-        tell: Tells it of one; raises nothing.
+        hear: Awaits one; raises nothing.
     """
 
-    def __init__(self, plugin: str, tell: Tell) -> None:
-        self._plugin = plugin
-        self._tell = tell
-        self._waiting: deque[tuple[BotEvent, asyncio.Future[None]]] = deque()
-        self._telling: asyncio.Task[None] | None = None
+    def __init__(self, hear: Callable[[HookCall], Awaitable[None]]) -> None:
+        self._hear = hear
+        self._queues: dict[str, deque[HookCall]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    @property
-    def busy(self) -> bool:
-        """Whether the plugin is being told of something."""
-        return self._telling is not None and not self._telling.done()
-
-    def put(self, event: BotEvent) -> "asyncio.Future[None]":
-        """Leave an event; the future is done when the plugin has heard of it."""
-        told = asyncio.get_running_loop().create_future()
-        if len(self._waiting) >= CAPACITY:
-            _, lost = self._waiting.popleft()
-            _done(lost)
-            logger.warning("the plugin %s is too slow for its events: one was dropped", self._plugin)
-        self._waiting.append((event, told))
-        if not self.busy:
-            self._telling = asyncio.create_task(self._tell_all())
-        return told
+    async def put(self, calls: Iterable[HookCall]) -> None:
+        """Queue the plugins' answers to an event, and wait a moment for idle plugins."""
+        idle = []
+        for call in calls:
+            queue = self._queues.setdefault(call.plugin, deque())
+            if len(queue) >= CAPACITY:
+                queue.popleft().close()
+                logger.warning("the plugin %s is too slow for its events: one was dropped", call.plugin)
+            queue.append(call)
+            if call.plugin not in self._tasks or self._tasks[call.plugin].done():
+                self._tasks[call.plugin] = asyncio.create_task(self._work(queue))
+                idle.append(self._tasks[call.plugin])
+        if idle:
+            await asyncio.wait(idle, timeout=AT_ONCE)
 
     async def close(self) -> None:
-        """Give the plugin a moment for what waits."""
-        if self._telling is None or self._telling.done():
-            return
-        _, late = await asyncio.wait([self._telling], timeout=PATIENCE_AT_THE_END)
-        if late:
-            self._telling.cancel()
-            await asyncio.wait([self._telling], timeout=PATIENCE_AT_THE_END)
+        """Give plugins a moment for what waits."""
+        tasks = [task for task in self._tasks.values() if not task.done()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=CLOSE_SECONDS)
+        for queue in self._queues.values():
+            while queue:
+                queue.popleft().close()
 
-    async def _tell_all(self) -> None:
-        while self._waiting:
-            event, told = self._waiting.popleft()
-            try:
-                await self._tell(event)
-            finally:
-                _done(told)
-
-
-def _done(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-async def tell_all(mailboxes: list[EventQueue], event: BotEvent) -> None:
-    """Tell plugins of an event; one that is still busy with an earlier one is not waited for at all."""
-    idle = [mailbox for mailbox in mailboxes if not mailbox.busy]
-    told = {mailbox: mailbox.put(event) for mailbox in mailboxes}
-    if idle:
-        await asyncio.wait([told[mailbox] for mailbox in idle], timeout=AT_ONCE)
+    async def _work(self, queue: deque[HookCall]) -> None:
+        while queue:
+            await self._hear(queue.popleft())

@@ -1,192 +1,281 @@
-"""Calling into a plugin: bounded in time and output, and whatever it raises ends its own request only."""
+"""The guard around hooks: time limits, and errors that end their own request only."""
 
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.model.errors import BotRunnerError, Rejected, Unavailable
-from bot_runner_worker.plugins import failures
-from bot_runner_worker.plugins.blocking import BlockedError, BlockGuard
-from bot_runner_worker.plugins.hanging import Calls
-from bot_runner_worker.plugins.output import limited_output
-from bot_runner_worker.plugins.patience import Patience
-from bot_runner_worker.plugins.rules import HookRules
-from bot_runner_worker.plugins.troubles import PluginErrors
+from bot_runner_worker.model.grants import Grant
+from bot_runner_worker.model.options import wrong_option
+from bot_runner_worker.model.quantities import MIB
+from bot_runner_worker.plugins.errors import PluginErrors, bounded, plugin_failed
+from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 GRACE = 10.0
-"""Seconds that a plugin gets to tidy up when it is cancelled; then it is left to itself, and named as
-hanging."""
+"""Seconds that a hook gets to tidy up when it is cancelled; then nobody waits for it any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class HookRules:
+    """The operator's rules for hooks.
+
+    Args:
+        grants: What is opened to one plugin each.
+        max_files_size: Largest sum of the sizes of a bot's files, in bytes.
+        timeout: Seconds that a hook's answer may take.
+        source_timeout: Seconds on top, twice, for hooks that fetch and read code.
+        trace: Whether each call is logged.
+        strict: Whether a plugin that only contributes fails the request when it fails.
+    """
+
+    grants: tuple[Grant, ...] = ()
+    max_files_size: int = 256 * MIB
+    timeout: float = 30.0
+    source_timeout: float = 300.0
+    trace: bool = False
+    strict: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the settings say."""
+        return cls(
+            grants=settings.plugin_grants,
+            max_files_size=settings.max_context_size,
+            timeout=settings.hook_timeout_seconds,
+            source_timeout=settings.source_timeout_seconds,
+            trace=settings.plugins_trace,
+            strict=settings.plugins_strict,
+        )
+
+
+class Calls:
+    """Calls that are under way, for the health endpoint."""
+
+    def __init__(self) -> None:
+        self._begun: dict[object, tuple[str, float]] = {}
+
+    @contextmanager
+    def under_way(self, name: str) -> Iterator[None]:
+        """Count a call while the block runs."""
+        key = object()
+        self._begun[key] = (name, monotonic())
+        try:
+            yield
+        finally:
+            del self._begun[key]
+
+    def longer_than(self, seconds: float) -> list[tuple[str, float]]:
+        """Names and seconds of the calls that have taken longer, the longest first."""
+        now = monotonic()
+        ages = [(name, now - begun) for name, begun in self._begun.values()]
+        return sorted((each for each in ages if each[1] > seconds), key=lambda each: -each[1])
+
+
+class HookTimeout:
+    """A time limit that is paused while the core builds or pulls."""
+
+    def __init__(self) -> None:
+        self._timeout: asyncio.Timeout | None = None
+        self._left = 0.0
+        self._pauses = 0
+
+    async def wait(self, task: "asyncio.Task[Any]", seconds: float) -> bool:
+        """Wait for a task; returns whether it is done in time."""
+        self._left = seconds
+        try:
+            async with asyncio.timeout(None) as self._timeout:
+                self._run()
+                await asyncio.wait([task])
+        except TimeoutError:
+            pass
+        finally:
+            self._timeout = None
+        return task.done()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Pause the time limit while the block runs."""
+        if not self._pauses and self._timeout is not None and (when := self._timeout.when()) is not None:
+            self._left = when - asyncio.get_running_loop().time()
+        self._pauses += 1
+        self._run()
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            self._run()
+
+    def _run(self) -> None:
+        if self._timeout is not None and not self._timeout.expired():
+            now = asyncio.get_running_loop().time()
+            self._timeout.reschedule(None if self._pauses else now + self._left)
+
+
+_current_timeout: ContextVar[HookTimeout | None] = ContextVar("hook_timeout", default=None)
+
+
+@contextmanager
+def timeout_paused() -> Iterator[None]:
+    """Pause the time limit of the hook that has called the core, if there is one.
+
+    For work that has a time limit of its own, such as a build.
+    """
+    timeout = _current_timeout.get()
+    if timeout is None:
+        yield
+    else:
+        with timeout.paused():
+            yield
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """What a plugin's hook returned or raised.
+
+    Args:
+        plugin: The plugin's name.
+        hook: The hook's name.
+        value: The answer, or an awaitable of the answer.
+        error: What was raised.
+    """
+
+    plugin: str
+    hook: str
     value: Any = None
     error: BaseException | None = None
 
+    def close(self) -> None:
+        """Give up an answer that nobody will await."""
+        if inspect.iscoroutine(self.value):
+            self.value.close()
+
 
 class PluginGuard:
-    """Calls hooks of plugins.
+    """Calls hooks.
 
     Args:
-        rules: The operator's.
-        troubles: Told of what goes wrong.
+        rules: The operator's rules.
+        errors: Told of what goes wrong.
     """
 
-    def __init__(self, rules: HookRules, troubles: PluginErrors) -> None:
+    def __init__(self, rules: HookRules, errors: PluginErrors) -> None:
         self._rules = rules
-        self._troubles = troubles
-        self._blocks = BlockGuard(rules.block)
-        # Calls that nobody waits for any more, until they end: the loop itself keeps no task alive.
-        self._abandoned: set[asyncio.Task[_Answer]] = set()
+        self._errors = errors
+        # Tasks that nobody waits for any more, until they end: the loop itself keeps no task alive.
+        self._abandoned: set[asyncio.Task[HookCall]] = set()
 
-    def call(self, plugin: str, hook: str, function: Callable[[], Any]) -> Any:
-        """Call a plugin's code that awaits nothing.
+    def wrap(self, plugin: str, hook: str, function: Callable[..., Any]) -> Callable[..., HookCall | None]:
+        """Wrap a hook: it returns a :class:`HookCall` or ``None``, and raises nothing.
+
+        So pluggy asks all plugins in one call, and each answer or error has the name of its plugin.
+        """
+
+        @wraps(function)
+        def call(*arguments: Any) -> HookCall | None:
+            begun = monotonic()
+            answer = HookCall(plugin, hook)
+            # Nothing was awaited, so KeyboardInterrupt and CancelledError, too, are the plugin's own.
+            try:
+                answer = HookCall(plugin, hook, function(*arguments))
+            except BaseException as error:  # noqa: BLE001
+                answer = HookCall(plugin, hook, error=error)
+            self._trace(answer, begun)
+            return None if answer.value is None and answer.error is None else answer
+
+        return call
+
+    async def answer(self, call: HookCall, seconds: float, calls: Calls) -> Any:
+        """The answer of a hook that was called.
 
         Args:
-            plugin: The plugin's name.
-            hook: What it is asked.
-            function: Its code.
+            call: What the hook returned.
+            seconds: Time limit, without the time in which the core builds or pulls.
+            calls: Where the call is counted until it ends.
 
         Raises:
             Rejected: ``PLUGIN_FAILED``, or the plugin's own error.
-            Unavailable: The plugin's own.
+            Unavailable: The plugin's own error.
         """
-        begun = monotonic()
-        try:
-            with limited_output(), self._blocks.step():
-                result = function()
-        # Anything at all: also KeyboardInterrupt, GeneratorExit and CancelledError, since the signal handlers
-        # of the worker raise none of them, and nothing was awaited.
-        except BaseException as error:  # noqa: BLE001
-            self._trace(plugin, hook, type(error).__name__, begun)
-            raise self._error(plugin, hook, error)  # noqa: B904 - it says itself what it comes from
-        self._trace(plugin, hook, type(result).__name__, begun)
-        return result
+        if inspect.isawaitable(call.value):
+            limit = HookTimeout()
+            # A task of its own: one that ignores its cancellation can be left behind.
+            task = asyncio.create_task(self._await(call, limit, calls))
+            try:
+                in_time = await limit.wait(task, seconds)
+            except asyncio.CancelledError:
+                await self._cancel(task, limit)
+                raise
+            if not in_time:
+                await self._cancel(task, limit)
+                raise self._too_slow(call, seconds)
+            call = task.result()
+        if call.error is not None:
+            raise self.failure(call.plugin, call.hook, call.error)
+        return call.value
 
-    async def ask(
-        self, plugin: str, hook: str, function: Callable[[], Any], *, seconds: float, calls: Calls
-    ) -> Any:
-        """Call a plugin's hook and await what it returns, if that can be awaited.
+    def failure(self, plugin: str, hook: str, error: BaseException) -> BotRunnerError:
+        """Turn what a plugin raised into the error of its request; the text is only logged.
 
         Args:
             plugin: The plugin's name.
             hook: The hook's name.
-            function: Calls it.
-            seconds: What its answer may take, besides what the core does for it.
-            calls: Where it is counted in until it really ends.
-
-        Raises:
-            Rejected: ``PLUGIN_FAILED``, or the plugin's own error.
-            Unavailable: The plugin's own.
+            error: What the plugin raised.
         """
-        result = self.call(plugin, hook, function)
-        if not inspect.isawaitable(result):
-            return result
+        if isinstance(error, (Rejected, Unavailable)):
+            return bounded(error)
+        kind = type(error).__name__[:100]
+        self._errors.note(plugin, hook, kind)
+        logger.error("the plugin %s failed in %s", plugin, hook, exc_info=error)
+        if (wrong := wrong_option(error)) is not None:
+            option, reason = wrong
+            failed = plugin_failed(plugin, hook, f"asks for a wrong {option}: {reason}", option=option)
+        else:
+            failed = plugin_failed(plugin, hook, f"failed ({kind} in {hook})", exception=kind)
+        failed.__cause__ = error
+        return failed
+
+    async def _await(self, call: HookCall, limit: HookTimeout, calls: Calls) -> HookCall:
+        _current_timeout.set(limit)
         begun = monotonic()
-        patience = Patience(seconds)
-        # A task of its own: one that swallows its cancellation can be left behind.
-        task = asyncio.create_task(self._answer(plugin, hook, _awaiting(result), patience, calls))
-        try:
-            in_time = await patience.wait_for(task)
-        except asyncio.CancelledError:
-            await self._end(task, patience)
-            raise
-        if not in_time:
-            await self._end(task, patience)
-            self._trace(plugin, hook, "too slow", begun)
-            self._troubles.note(plugin, hook, "too slow")
-            logger.error("the plugin %s did not answer %s within %g s", plugin, hook, seconds)
-            raise failures.too_slow(plugin, hook, seconds)
-        answer = task.result()
-        if answer.error is not None:
-            self._trace(plugin, hook, type(answer.error).__name__, begun)
-            raise self._error(plugin, hook, answer.error)
-        self._trace(plugin, hook, type(answer.value).__name__, begun)
-        return answer.value
-
-    async def _answer(
-        self,
-        plugin: str,
-        hook: str,
-        coroutine: Coroutine[Any, Any, Any],
-        patience: Patience,
-        calls: Calls,
-    ) -> _Answer:
-        patience.adopt()
-        with calls.under_way(f"{hook} of {plugin}"), limited_output():
-            try:
-                return _Answer(await _Stepping(coroutine, self._blocks))
+        with calls.under_way(f"{call.hook} of {call.plugin}"):
             # Out of a task, SystemExit and KeyboardInterrupt would end the whole loop.
+            try:
+                answer = HookCall(call.plugin, call.hook, await call.value)
             except BaseException as error:  # noqa: BLE001
-                return _Answer(error=error)
+                answer = HookCall(call.plugin, call.hook, error=error)
+        self._trace(answer, begun)
+        return answer
 
-    async def _end(self, task: "asyncio.Task[_Answer]", patience: Patience) -> None:
-        """Cancel a call, give it time to tidy up, and see to what it may still return."""
+    async def _cancel(self, task: "asyncio.Task[HookCall]", limit: HookTimeout) -> None:
+        """Cancel a hook, give it time to tidy up, and close what it may still return."""
         self._abandoned.add(task)
         task.add_done_callback(self._forget)
         task.cancel()
-        patience.renew(GRACE)
-        await patience.wait_for(task)
+        await limit.wait(task, GRACE)
 
-    def _forget(self, task: "asyncio.Task[_Answer]") -> None:
+    def _forget(self, task: "asyncio.Task[HookCall]") -> None:
         self._abandoned.discard(task)
         if not task.cancelled() and isinstance(context := task.result().value, BuildContext):
             context.close()
 
-    def _error(self, plugin: str, hook: str, error: BaseException) -> BotRunnerError:
-        if isinstance(error, (Rejected, Unavailable)):
-            return failures.tamed(error)
-        if isinstance(error, BlockedError):
-            self._troubles.note(plugin, hook, "held up the worker")
-            logger.error(
-                "the plugin %s held up the worker for %g s and was cut off in %s",
-                plugin, self._rules.block, hook, exc_info=error,
-            )  # fmt: skip
-            return _from(error, failures.blocked(plugin, hook, self._rules.block))
-        self._troubles.note(plugin, hook, type(error).__name__[:100])
-        logger.error("the plugin %s failed in %s", plugin, hook, exc_info=error)
-        return _from(error, failures.broke_off(plugin, hook, error))
+    def _too_slow(self, call: HookCall, seconds: float) -> Rejected:
+        self._errors.note(call.plugin, call.hook, "too slow")
+        what = f"did not answer within {seconds:g} seconds ({call.hook})"
+        logger.error("the plugin %s %s", call.plugin, what)
+        return plugin_failed(call.plugin, call.hook, what, limit_seconds=seconds)
 
-    def _trace(self, plugin: str, hook: str, result: str, begun: float) -> None:
+    def _trace(self, call: HookCall, begun: float) -> None:
         if self._rules.trace:
+            result = type(call.value if call.error is None else call.error).__name__[:100]
             took = 1000 * (monotonic() - begun)
-            logger.info("hook %s of %s: %s in %.1f ms", hook, plugin, result[:100], took)
-
-
-def _from(cause: BaseException, error: BotRunnerError) -> BotRunnerError:
-    error.__cause__ = cause
-    return error
-
-
-async def _awaiting(awaitable: Any) -> Any:
-    return await awaitable
-
-
-class _Stepping:
-    """Awaits a coroutine with each of its steps timed."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], blocks: BlockGuard) -> None:
-        self._coroutine = coroutine
-        self._blocks = blocks
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        value: Any = None
-        error: BaseException | None = None
-        while True:
-            try:
-                with self._blocks.step():
-                    waits_for = self._coroutine.send(value) if error is None else self._coroutine.throw(error)
-            except StopIteration as end:
-                return end.value
-            value = error = None
-            try:
-                value = yield waits_for
-            except BaseException as thrown:  # noqa: BLE001
-                error = thrown
+            logger.info("hook %s of %s: %s in %.1f ms", call.hook, call.plugin, result, took)

@@ -1,22 +1,24 @@
-"""Loading plugins from entry points: a broken one is reported and left out, and the worker goes on.
+"""Loading plugins from entry points: a broken one is reported and left out.
 
-(``pluggy`` has a loader of its own, but without a guard: one plugin that fails to import would end it.)
+``pluggy`` has a loader of its own, but one plugin that fails to import would end it.
 """
 
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 import pluggy
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from bot_runner_worker.hookspecs import PROJECT, HookSpecs
 from bot_runner_worker.model.errors import PluginError
 from bot_runner_worker.plugins.catalogue import DeploymentSource, SourceCatalogue
-from bot_runner_worker.plugins.fence import check_fence, distribution_of, fence_warning
 
-CORE_NAME = "core"
+CORE_DISTRIBUTION = "bot-runner-worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,15 @@ class PluginReport:
 
 @dataclass(frozen=True, slots=True)
 class LoadedPlugins:
-    """The result of :func:`load`: the plugin manager, what is on offer, and a report for each plugin."""
+    """The loaded plugins, their sources, and a report for each plugin."""
 
     manager: pluggy.PluginManager
     catalogue: SourceCatalogue
-    reports: tuple[PluginReport, ...] = field(default=())
+    reports: tuple[PluginReport, ...]
 
 
 def load(
     *,
-    core: object,
     allowed: Iterable[str] = (),
     disabled: Iterable[str] = (),
     safe_mode: bool = False,
@@ -67,7 +68,6 @@ def load(
     """Load all plugins of the entry-point group ``bot_runner_worker``.
 
     Args:
-        core: The core's own hook implementations, tried last.
         allowed: Names of plugins to load, if not all.
         disabled: Names of plugins to leave out all the same.
         safe_mode: Leave out all of them.
@@ -79,37 +79,27 @@ def load(
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(HookSpecs)
-    manager.register(core, name=CORE_NAME)
     catalogue = SourceCatalogue()
     allowed, disabled = set(allowed), set(disabled)
     reports = []
     for entry in _unique(entry_points(group=PROJECT) if found is None else found):
-        distribution = entry.dist.name if entry.dist else "unknown"
-        release = entry.dist.version if entry.dist else ""
+        distribution = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "")
+        report = partial(PluginReport, entry.name, *distribution)
         if reason := _why_disabled(entry.name, allowed, disabled, safe_mode):
-            reports.append(PluginReport(entry.name, distribution, release, "disabled", reason))
+            reports.append(report("disabled", reason))
             continue
         try:
             _register(manager, catalogue, entry)
         except PluginError as error:
             if strict:
                 raise
-            reports.append(
-                PluginReport(entry.name, distribution, release, "refused", error.message, error.hint)
-            )
+            reports.append(report("refused", error.message, error.hint))
             continue
-        plugin = manager.get_plugin(entry.name)
-        reports.append(
-            PluginReport(
-                entry.name,
-                distribution,
-                release,
-                "loaded",
-                warning=fence_warning(entry),
-                sources=tuple(f"{source.mode}/{source.name}" for source in catalogue.of_plugin(entry.name)),
-                hooks=tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or [])),
-            )
-        )
+        offered = tuple(f"{source.mode}/{source.name}" for source in catalogue.of_plugin(entry.name))
+        callers = manager.get_hookcallers(manager.get_plugin(entry.name)) or []
+        hooks = tuple(sorted(caller.name for caller in callers))
+        warning = compatibility_warning(entry)
+        reports.append(report("loaded", warning=warning, sources=offered, hooks=hooks))
     return LoadedPlugins(manager, catalogue, tuple(reports))
 
 
@@ -133,23 +123,22 @@ def _unique(found: Iterable[EntryPoint]) -> Iterator[EntryPoint]:
 
 
 def _register(manager: pluggy.PluginManager, catalogue: SourceCatalogue, entry: EntryPoint) -> None:
-    check_fence(entry)
+    check_compatibility(entry)
     try:
         plugin = entry.load()
     # A plugin may raise anything at all while it is imported, SystemExit included.
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"The plugin {entry.name} cannot be imported: {type(error).__name__}: {error}",
-            hint=f"Reinstall or remove the distribution {distribution_of(entry)}.",
+            hint=f"Reinstall or remove the distribution {_distribution_of(entry)}.",
         ) from error
     if manager.get_plugin(entry.name) is not None:
         raise PluginError(
             f"Two plugins are named {entry.name}.", hint="Uninstall one of them, or rename its entry point."
         )
-    _check_no_coroutines(entry.name, plugin)
+    _check_hooks(entry.name, plugin)
     try:
         manager.register(plugin, name=entry.name)
-        _check_known_hooks(entry.name, plugin)
         for source in _sources(manager, entry.name, plugin):
             catalogue.add(entry.name, source)
     except PluginError:
@@ -169,30 +158,29 @@ def _unregister(manager: pluggy.PluginManager, catalogue: SourceCatalogue, name:
         manager.unregister(name=name)
 
 
-def _implementations(plugin: object) -> Iterator[tuple[str, Any]]:
+def implementations(plugin: object) -> Iterator[tuple[str, Any]]:
+    """Yield names and functions of the hooks that a plugin implements."""
     for name in dir(plugin):
         function = getattr(plugin, name, None)
         if inspect.isroutine(function) and getattr(function, f"{PROJECT}_impl", None):
             yield name, function
 
 
-def _check_no_coroutines(name: str, plugin: object) -> None:
-    for hook, function in _implementations(plugin):
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise PluginError(
-                f"The plugin {name} implements {hook} with 'async def'.",
-                hint="Use a plain 'def' that returns None at once if the request is not the plugin's, or "
-                "else the coroutine of a second function.",
-            )
-
-
-def _check_known_hooks(name: str, plugin: object) -> None:
+def _check_hooks(name: str, plugin: object) -> None:
     known = {hook for hook in dir(HookSpecs) if not hook.startswith("_")}
-    for hook, _ in _implementations(plugin):
+    for hook, function in implementations(plugin):
         if hook not in known:
             raise PluginError(
                 f"The plugin {name} implements a hook {hook}, which does not exist.",
                 hint=f"Hooks: {', '.join(sorted(known))}.",
+            )
+        asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        if asynchronous or inspect.isgeneratorfunction(function):
+            way = "'async def'" if asynchronous else "a generator"
+            raise PluginError(
+                f"The plugin {name} implements {hook} with {way}.",
+                hint="Use a plain 'def' that returns None at once if the request is not the plugin's, or "
+                "else the coroutine of a second function.",
             )
 
 
@@ -209,3 +197,52 @@ def _sources(manager: pluggy.PluginManager, name: str, plugin: object) -> list[D
             )
         sources.extend(offered)
     return sources
+
+
+def _distribution_of(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value
+
+
+def check_compatibility(entry: EntryPoint) -> None:
+    """Check the core's version against a plugin's own metadata.
+
+    pip checks them when it installs; a later upgrade of the core alone would go unnoticed.
+
+    Raises:
+        PluginError: If the running core is outside.
+    """
+    try:
+        running = version(CORE_DISTRIBUTION)
+    except PackageNotFoundError:
+        return
+    for requirement in _pins(entry):
+        if not requirement.specifier.contains(running, prereleases=True):
+            raise PluginError(
+                f"The plugin {entry.name} needs {requirement}, but this is {CORE_DISTRIBUTION} {running}.",
+                hint=f"Install a release of {_distribution_of(entry)} that fits.",
+            )
+
+
+def compatibility_warning(entry: EntryPoint) -> str:
+    """What the required versions lack; empty if they have a lower and an upper bound."""
+    advice = "Ask its author for a pin such as bot-runner-worker>=0.1,<0.2."
+    pins = list(_pins(entry))
+    if not pins:
+        return f"It does not say for which versions of {CORE_DISTRIBUTION} it was written. {advice}"
+    operators = {each.operator for pin in pins for each in pin.specifier}
+    if not operators & {"<", "<=", "==", "===", "~="}:
+        return f"It admits any later version of {CORE_DISTRIBUTION}, also one that breaks it. {advice}"
+    return ""
+
+
+def _pins(entry: EntryPoint) -> Iterator[Requirement]:
+    for text in (entry.dist.requires or []) if entry.dist else []:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        # One that belongs to an extra says nothing about the plugin as it is.
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if canonicalize_name(requirement.name) == CORE_DISTRIBUTION:
+            yield requirement

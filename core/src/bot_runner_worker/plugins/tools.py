@@ -1,13 +1,14 @@
-"""What the core hands to a plugin's hooks: everything a deployment mode needs, and nothing else."""
+"""Tools that hooks get: settings, images, progress, build contexts."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from bot_runner_worker.images.context import MAX_NOTE, MAX_NOTES, BuildContext, BuildContextWriter
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.model.references import RegistryAuth
 from bot_runner_worker.outbound import OutboundPolicy
+from bot_runner_worker.plugins.guard import timeout_paused
 from bot_runner_worker.settings import Settings
 
 
@@ -15,7 +16,7 @@ class ImageProvider(Protocol):
     """The part of the image store that plugins may use."""
 
     async def base(self) -> Image:
-        """The base image for bots without a Dockerfile, with the operator's CA, index and proxy set."""
+        """The base image, with the operator's CA, index and proxy set."""
         ...
 
     async def build(self, context: BuildContext, tools: "Tools") -> Image:
@@ -23,9 +24,10 @@ class ImageProvider(Protocol):
         ...
 
     async def with_packages(self, requirements: Sequence[str], tools: "Tools") -> Image:
-        """The base image with Python packages from the index: installed, or reused if the same are known.
+        """The base image with Python packages from the index.
 
-        It is shared by all tenants who ask for the same. Faster than a build of a Dockerfile that runs pip.
+        All tenants who ask for the same packages share one image. Faster than a build of a Dockerfile that
+        runs pip.
 
         Args:
             requirements: By name (PEP 508), such as ``aiogram>=3``; no options, paths or addresses.
@@ -37,7 +39,9 @@ class ImageProvider(Protocol):
         ...
 
     async def pull(self, reference: str, tools: "Tools", *, auth: RegistryAuth | None = None) -> Image:
-        """An image from a registry, which is asked in any case; pulled if the Engine does not have it.
+        """An image from a registry, pulled if the Engine does not have it.
+
+        The registry is asked in any case.
 
         Args:
             reference: As in ``docker pull``; see :class:`~bot_runner_worker.model.references.ImageReference`.
@@ -51,7 +55,7 @@ class ImageProvider(Protocol):
         ...
 
     async def recall(self, name: str, tools: "Tools") -> Image | None:
-        """The image that :meth:`remember` filed under this name for the same tenant, if it is still there.
+        """The tenant's image that :meth:`remember` has filed under a name, if it still exists.
 
         Args:
             name: All that the image depends on, in one text: a repository and its commit, for instance.
@@ -60,7 +64,7 @@ class ImageProvider(Protocol):
         ...
 
     async def remember(self, name: str, image: Image, tools: "Tools") -> None:
-        """File an image under a name, so that the next deployment need not fetch and build to find it."""
+        """File an image under a name for :meth:`recall`, which saves a fetch and a build."""
         ...
 
 
@@ -94,7 +98,7 @@ class Tools:
         await self.report(message, fraction)
 
     def note(self, text: str) -> None:
-        """Tell the bot's author something with the result of the start: what was left out or done otherwise.
+        """Add a note for the bot's author to the result: what was left out or done otherwise.
 
         Args:
             text: A few words; never a secret. Each text counts once, and only the first few.
@@ -108,5 +112,63 @@ class Tools:
         return OutboundPolicy(self.settings)
 
     def new_build_context(self) -> BuildContextWriter:
-        """An empty build context within the operator's limits; use it as a context manager."""
+        """A writer for a build context within the operator's limits; a context manager."""
         return BuildContextWriter(max_size=self.settings.max_context_size)
+
+
+class RequestImages:
+    """The images of one request; implements :class:`ImageProvider`.
+
+    It knows which images it has returned, and a plugin answers with one of them: one that the plugin made
+    itself could name another tenant's image, or lack the volumes and labels that the core deals with. The
+    hook's time limit is paused while the core works.
+
+    Args:
+        images: Where the images come from.
+    """
+
+    def __init__(self, images: ImageProvider) -> None:
+        self._images = images
+        self._known: dict[str, Image] = {}
+
+    def known(self, image: Image) -> Image | None:
+        """The returned image, under the plugin's name for it; ``None`` for any other image."""
+        found = self._known.get(image.id) if isinstance(image.id, str) else None
+        if found is None or not isinstance(image.reference, str):
+            return None
+        return replace(found, reference=image.reference[:1000])
+
+    def _note(self, image: Image) -> Image:
+        self._known[image.id] = image
+        return image
+
+    async def base(self) -> Image:
+        """See :class:`ImageProvider`."""
+        with timeout_paused():
+            return self._note(await self._images.base())
+
+    async def build(self, context: BuildContext, tools: Tools) -> Image:
+        """See :class:`ImageProvider`."""
+        with timeout_paused():
+            return self._note(await self._images.build(context, tools))
+
+    async def with_packages(self, requirements: Sequence[str], tools: Tools) -> Image:
+        """See :class:`ImageProvider`."""
+        with timeout_paused():
+            return self._note(await self._images.with_packages(requirements, tools))
+
+    async def pull(self, reference: str, tools: Tools, *, auth: RegistryAuth | None = None) -> Image:
+        """See :class:`ImageProvider`."""
+        with timeout_paused():
+            return self._note(await self._images.pull(reference, tools, auth=auth))
+
+    async def recall(self, name: str, tools: Tools) -> Image | None:
+        """See :class:`ImageProvider`."""
+        with timeout_paused():
+            image = await self._images.recall(name, tools)
+        return None if image is None else self._note(image)
+
+    async def remember(self, name: str, image: Image, tools: Tools) -> None:
+        """See :class:`ImageProvider`."""
+        with timeout_paused():
+            await self._images.remember(name, image, tools)

@@ -3,8 +3,8 @@
 from importlib.resources import files
 
 from bot_runner_pypi.params import PypiParams
-from bot_runner_pypi.process import FOLDER, USER
 from bot_runner_worker.plugin import BuildContext, Tools
+from bot_runner_worker.projects import BOT_FOLDER, BOT_USER
 
 _INSTALL = (
     "python3 -m pip install --no-cache-dir --no-input --disable-pip-version-check "
@@ -26,7 +26,7 @@ async def package_context(params: PypiParams, tools: Tools) -> BuildContext:
         context.add(
             "Dockerfile",
             f"FROM {base.id}\n"
-            f"RUN mkdir -p {FOLDER} && chown {USER}:{USER} {FOLDER}\n"
+            f"RUN mkdir -p {BOT_FOLDER} && chown {BOT_USER}:{BOT_USER} {BOT_FOLDER}\n"
             "COPY requirements.txt has_script.py /tmp/\n"
             f"RUN {_INSTALL}\n"
             f"RUN python3 /tmp/has_script.py {params.package} {params.command}\n",

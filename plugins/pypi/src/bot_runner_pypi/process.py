@@ -2,10 +2,7 @@
 
 from bot_runner_pypi.params import PypiParams
 from bot_runner_worker.plugin import ContainerOptions
-
-FOLDER = "/app"
-USER = 10001
-"""Numeric, since the base image need not know the user; the same as in mode ``simple``."""
+from bot_runner_worker.projects import BOT_FOLDER, BOT_USER
 
 
 def bot_process(params: PypiParams) -> ContainerOptions:
@@ -13,8 +10,8 @@ def bot_process(params: PypiParams) -> ContainerOptions:
     return ContainerOptions(
         entrypoint=(),
         command=(params.command, *params.args),
-        working_dir=FOLDER,
-        user=f"{USER}:{USER}",
+        working_dir=BOT_FOLDER,
+        user=f"{BOT_USER}:{BOT_USER}",
         # A bot's last words before a crash must reach the log.
-        environment={"PYTHONUNBUFFERED": "1", "HOME": FOLDER},
+        environment={"PYTHONUNBUFFERED": "1", "HOME": BOT_FOLDER},
     )

@@ -4,8 +4,8 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bot_runner_simple.requirements import checked_requirements
 from bot_runner_worker.plugin import Code, Rejected, StrictModel, checked_path
+from bot_runner_worker.projects import check_requirements, checked_entrypoint
 
 MAX_FILES = 2_000
 
@@ -25,20 +25,12 @@ class SimpleParams(StrictModel):
     @field_validator("requirements")
     @classmethod
     def _requirements(cls, value: list[str]) -> list[str]:
-        return checked_requirements(value)
+        return check_requirements(value)
 
     @field_validator("entrypoint")
     @classmethod
     def _entrypoint(cls, value: str) -> str:
-        # It is passed as one argument after the interpreter's options: a leading dash would be an option.
-        path = checked_path(value, code=Code.INVALID_ENTRYPOINT)
-        if path.startswith("-") or not path.endswith(".py"):
-            raise Rejected(
-                Code.INVALID_ENTRYPOINT,
-                "The entrypoint is not a Python file.",
-                hint="Name a file that ends with .py, such as bot.py or app/main.py.",
-            )
-        return path
+        return checked_entrypoint(value)
 
     @field_validator("code", "files")
     @classmethod

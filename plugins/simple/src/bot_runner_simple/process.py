@@ -2,21 +2,18 @@
 
 from bot_runner_simple.params import SimpleParams
 from bot_runner_worker.plugin import ContainerOptions, Files, Tools
-
-FOLDER = "/app"
-USER = 10001
-"""Numeric, since the base image need not know the user; above the range of users that systems create."""
+from bot_runner_worker.projects import BOT_FOLDER, BOT_USER
 
 
 def bot_process(params: SimpleParams, tools: Tools) -> ContainerOptions:
     """Files, command, user and environment of the bot."""
-    files = Files.of(FOLDER, params.sources(), owner=USER, max_size=tools.settings.max_context_size)
+    files = Files.of(BOT_FOLDER, params.sources(), owner=BOT_USER, max_size=tools.settings.max_context_size)
     return ContainerOptions(
         entrypoint=(),
         command=("python3", params.entrypoint),
-        working_dir=FOLDER,
-        user=f"{USER}:{USER}",
+        working_dir=BOT_FOLDER,
+        user=f"{BOT_USER}:{BOT_USER}",
         files=(files,),
         # A bot's last words before a crash must reach the log.
-        environment={"PYTHONUNBUFFERED": "1", "HOME": FOLDER},
+        environment={"PYTHONUNBUFFERED": "1", "HOME": BOT_FOLDER},
     )

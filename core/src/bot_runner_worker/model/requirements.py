@@ -1,19 +1,21 @@
-"""Requirements: names and versions from the index; whatever makes pip fetch something else is refused."""
+"""The rule for Python requirements: only packages of the index, by name."""
 
 from collections.abc import Iterable
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bot_runner_worker.plugin import Code, Rejected
+from bot_runner_worker.model.errors import Code, Rejected
 
 _MAX_LENGTH = 500
 
 
-def checked_requirements(lines: Iterable[str]) -> list[str]:
-    """Check and normalise requirement lines (PEP 508).
+def check_requirements(lines: Iterable[str]) -> list[str]:
+    """Check and normalise requirements (PEP 508).
+
+    They may name packages of the index only: its wheels go into a cache that all tenants share.
 
     Args:
-        lines: Such as ``aiogram>=3,<4``; comments and empty lines are dropped.
+        lines: Such as ``aiogram>=3,<4``; comments and empty lines are left out.
 
     Returns:
         Sorted, each once: the same set gives the same image.
@@ -21,12 +23,23 @@ def checked_requirements(lines: Iterable[str]) -> list[str]:
     Raises:
         Rejected: ``INVALID_REQUIREMENT`` that names the line and says what to write instead.
     """
-    return sorted({_checked(line) for raw in lines if (line := _without_comment(raw))})
+    return sorted({_checked(line) for line in without_comments(lines)})
 
 
-def _without_comment(line: str) -> str:
-    text = line.strip()
-    return "" if text.startswith("#") else text.split(" #", 1)[0].strip()
+def without_comments(lines: Iterable[str]) -> list[str]:
+    """Lines of a requirements file without comments, and without empty ones."""
+    stripped = (line.strip() for line in lines)
+    found = ("" if line.startswith("#") else line.split(" #", 1)[0].strip() for line in stripped)
+    return [line for line in found if line]
+
+
+def names_packages(lines: Iterable[str]) -> bool:
+    """Whether :func:`check_requirements` accepts the lines."""
+    try:
+        check_requirements(lines)
+    except Rejected:
+        return False
+    return True
 
 
 def _checked(line: str) -> str:
