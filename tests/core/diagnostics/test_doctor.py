@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from tests.conftest import BASE_IMAGE, ENGINE, MakeRunner
+from tests.core.diagnostics.conftest import Look
 from typer.testing import CliRunner
 
+from bot_runner_worker.bots.cleanup import Cleanup
 from bot_runner_worker.cli import app
 from bot_runner_worker.diagnostics import doctor as suite
-from bot_runner_worker.diagnostics.checks import engine
+from bot_runner_worker.diagnostics.checks import engine, images, network
 from bot_runner_worker.diagnostics.checks.context import CheckContext
-from bot_runner_worker.diagnostics.doctor import NAMES, Check, State, run_checks
+from bot_runner_worker.diagnostics.doctor import NAMES, RunningListener, run_checks
+from bot_runner_worker.diagnostics.results import CheckResult, State, failed, ok, warning
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.settings import Settings
 
@@ -34,9 +37,9 @@ async def test_every_check_runs_and_nothing_is_left(make_runner: MakeRunner) -> 
     runner = await make_runner(orchestrator_url="http://127.0.0.1:9")
     under_way: list[list[str]] = []
     checks = await run_checks(runner.settings, under_way.append)
-    assert [check.name for check in checks] == STABLE_NAMES
-    assert [check.name for check in checks if check.state is State.FAILED] == ["orchestrator"]
-    assert all(check.remedy for check in checks if check.state is State.FAILED)
+    assert list(checks) == STABLE_NAMES
+    assert [name for name, result in checks.items() if result.state is State.FAILED] == ["orchestrator"]
+    assert checks["orchestrator"].remedy
     assert under_way[0] == STABLE_NAMES
     assert under_way[-1] == []
     assert await runner.leftovers() == []
@@ -48,25 +51,47 @@ async def test_without_an_engine_the_others_are_still_told(make_runner: MakeRunn
     settings = runner.settings.model_copy(
         update={"docker_host": "unix:///nowhere/docker.sock", "orchestrator_url": "http://127.0.0.1:9"}
     )
-    checks = {check.name: check for check in await run_checks(settings)}
+    checks = await run_checks(settings)
     assert list(checks) == STABLE_NAMES
     assert checks["Docker Engine"].state is State.FAILED
     assert checks["base image"].finding == "not looked at: the Engine does not answer"
     assert checks["plugins"].state is State.OK
 
 
-async def run_with(check: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Check]:
-    entries = (suite._Entry("this", check, seconds=0.2), suite._Entry("storage", engine.storage))
+@pytest.mark.slow
+async def test_beside_a_worker_the_answer_is_the_same_20_times_of_20(look: Look) -> None:
+    """The worker's sweep removes what no build of its own is making."""
+    here = await look(isolation_probe="on")
+    cleanup = Cleanup(here.engine, here.settings)
+
+    async def sweep() -> None:
+        while True:
+            await cleanup.sweep(lambda: False)
+
+    sweeping = asyncio.create_task(sweep())
+    checks = (engine.disk_limit, images.base_image, images.package_index, network.isolation)
+    answers = []
+    for _ in range(5):
+        results = await asyncio.gather(*(check(here) for check in checks * 4))
+        answers += [results[start : start + len(checks)] for start in range(0, len(results), len(checks))]
+    sweeping.cancel()
+    assert [[result.state for result in answer] for answer in answers] == [
+        [State.OK, State.OK, State.OK, State.WARNING]
+    ] * 20, answers
+    assert {answer[3].finding.split()[0] for answer in answers} == {"degraded"}
+
+
+async def run_with(check: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[CheckResult]:
+    entries = {"this": suite._Entry(check, seconds=0.2), "storage": suite._Entry(engine.storage)}
     monkeypatch.setattr(suite, "_SUITE", entries)
-    monkeypatch.setattr(suite, "NAMES", ("this", "storage"))
-    return await run_checks(settings)
+    return list((await run_checks(settings)).values())
 
 
 @pytest.mark.slow
 async def test_a_check_that_hangs_is_given_up(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang(_: CheckContext) -> Check:
+    async def hang(_: CheckContext) -> CheckResult:
         await asyncio.sleep(3600)
         raise AssertionError
 
@@ -79,11 +104,11 @@ async def test_a_check_that_hangs_is_given_up(
 async def test_a_check_that_cannot_be_made_is_a_failure(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(_: CheckContext) -> Check:
+    async def fail(_: CheckContext) -> CheckResult:
         raise Unavailable(Code.NETWORK_POOL_EMPTY, "There is none.", hint="Make room.")
 
     checks = await run_with(fail, (await make_runner()).settings, monkeypatch)
-    assert checks[0] == Check("this", State.FAILED, "There is none.", "Make room.")
+    assert checks[0] == failed("There is none.", "Make room.")
     assert checks[1].state is State.OK
 
 
@@ -101,38 +126,38 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
 
 
-def only(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> None:
-    async def run(settings: Settings, progress: suite.Progress = lambda _: None) -> list[Check]:
-        progress([check.name for check in checks])
-        return list(checks)
+def only(monkeypatch: pytest.MonkeyPatch, checks: dict[str, CheckResult]) -> None:
+    async def run(settings: Settings, on_change: RunningListener = lambda _: None) -> dict[str, CheckResult]:
+        on_change(list(checks))
+        return checks
 
     monkeypatch.setattr("bot_runner_worker.cli.doctor.run_checks", run)
 
 
-FINE = Check("storage", State.OK, "overlay2")
-ODD = Check("clock", State.WARNING, "[odd]", "Set it.")
-BAD = Check("base image", State.FAILED, "not there", "Pull it.")
+FINE = {"storage": ok("overlay2")}
+ODD = {"clock": warning("[odd]", "Set it.")}
+BAD = {"base image": failed("not there", "Pull it.")}
 
 
 @pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize(("checks", "healthy"), [((FINE, ODD), True), ((FINE, BAD), False)])
+@pytest.mark.parametrize(("checks", "healthy"), [(FINE | ODD, True), (FINE | BAD, False)])
 def test_the_exit_code_and_the_json_tell_failures_from_warnings(
-    monkeypatch: pytest.MonkeyPatch, checks: tuple[Check, ...], healthy: bool
+    monkeypatch: pytest.MonkeyPatch, checks: dict[str, CheckResult], healthy: bool
 ) -> None:
-    only(monkeypatch, *checks)
+    only(monkeypatch, checks)
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exit_code == (0 if healthy else 1)
     answer = json.loads(result.stdout)
     assert answer["healthy"] is healthy
     assert answer["checks"] == [
-        {"name": each.name, "state": each.state, "finding": each.finding, "remedy": each.remedy}
-        for each in checks
+        {"name": name, "state": each.state, "finding": each.finding, "remedy": each.remedy}
+        for name, each in checks.items()
     ]
 
 
 @pytest.mark.usefixtures("environment")
 def test_the_text_has_a_finding_and_a_remedy_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    only(monkeypatch, FINE, ODD, BAD)
+    only(monkeypatch, FINE | ODD | BAD)
     assert CliRunner().invoke(app, ["doctor"]).stdout.splitlines() == [
         "ok   storage: overlay2",
         "warn clock: [odd]",

@@ -15,7 +15,7 @@ async def test_an_engine_that_answers_is_described(look: Look) -> None:
     here = await look()
     found = await engine.version(here)
     assert found.state is State.OK
-    assert f"{here.known.version['Version']}, API {here.known.version['ApiVersion']}" in found.finding
+    assert f"{here.facts.version['Version']}, API {here.facts.version['ApiVersion']}" in found.finding
     assert found.remedy == ""
 
 
@@ -29,7 +29,7 @@ async def test_an_engine_that_does_not_answer_is_a_failure(look: Look) -> None:
 
 async def test_an_engine_before_20_10_is_a_failure(look: Look) -> None:
     here = await look()
-    old = with_facts(here, version=here.known.version | {"Version": "19.03.9", "ApiVersion": "1.40"})
+    old = with_facts(here, version=here.facts.version | {"Version": "19.03.9", "ApiVersion": "1.40"})
     found = await engine.version(old)
     assert found.state is State.FAILED
     assert "20.10" in found.remedy
@@ -38,7 +38,7 @@ async def test_an_engine_before_20_10_is_a_failure(look: Look) -> None:
 async def test_an_engine_that_was_not_tested_is_pointed_out(look: Look) -> None:
     here = await look()
     version = {"Version": "29.0.0", "ApiVersion": "1.52", "MinAPIVersion": "1.44"}
-    found = await engine.version(with_facts(here, version=here.known.version | version))
+    found = await engine.version(with_facts(here, version=here.facts.version | version))
     assert found.state is State.OK
     assert "29.0.0, API 1.52 (back to 1.44)" in found.finding
     assert "newer than the Engines that were tested (20.10, 26.1)" in found.finding

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.engine_gateway import EngineGateway, engine_gateway
 
-from bot_runner_worker.diagnostics import engine_watch
-from bot_runner_worker.diagnostics.engine_watch import EngineWatch
+from bot_runner_worker.diagnostics import watches
 from bot_runner_worker.diagnostics.results import State
+from bot_runner_worker.diagnostics.watches import EngineWatch
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.testing.waiting import stays, until
@@ -28,8 +28,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[EngineGateway]:
 @pytest.fixture
 async def watch(gateway: EngineGateway, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineWatch]:
     """A watch that asks often, and has been asking for a while."""
-    monkeypatch.setattr(engine_watch, "INTERVAL", 0.1)
-    monkeypatch.setattr(engine_watch, "INTERVAL_WHILE_GONE", 0.1)
+    monkeypatch.setattr(watches, "ENGINE_INTERVAL", 0.1)
+    monkeypatch.setattr(watches, "ENGINE_INTERVAL_WHILE_GONE", 0.1)
     async with Engine(gateway.address) as engine:
         watch = EngineWatch(engine)
         asking = asyncio.create_task(watch.run())
@@ -44,11 +44,11 @@ async def test_an_engine_that_goes_and_comes_back_is_told_once_each(
     changes: list[bool] = []
     watch.on_change = lambda: changes.append(watch.up)
     await until(lambda: watch.up)
-    assert watch.check().state is State.OK
+    assert watch.result.state is State.OK
     await gateway.cut()
     await until(lambda: not watch.up)
-    assert watch.check().state is State.FAILED
-    assert str(gateway.path) in watch.check().finding
+    assert watch.result.state is State.FAILED
+    assert str(gateway.path) in watch.result.finding
     await stays(lambda: not watch.up, 0.5)  # it is asked again several times, and says nothing more
     await gateway.mend()
     await until(lambda: watch.up)
@@ -81,7 +81,7 @@ async def test_one_answer_that_fails_to_come_is_no_reason(
 async def test_a_suspicion_is_looked_into_at_once(
     gateway: EngineGateway, watch: EngineWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_watch, "INTERVAL", 3600)
+    monkeypatch.setattr(watches, "ENGINE_INTERVAL", 3600)
     await until(lambda: watch.up)
     await stays(lambda: watch.up, 0.3)  # it sleeps its hour by now
     await gateway.cut()
@@ -92,7 +92,7 @@ async def test_a_suspicion_is_looked_into_at_once(
 async def test_an_engine_that_hangs_is_gone(
     gateway: EngineGateway, watch: EngineWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_watch, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(watches, "ENGINE_TIMEOUT", 0.5)
     await until(lambda: watch.up)
 
     async def hang() -> dict[str, Any]:
@@ -101,12 +101,12 @@ async def test_an_engine_that_hangs_is_gone(
 
     monkeypatch.setattr(watch._engine, "version", hang)
     await until(lambda: not watch.up)
-    assert watch.check().state is State.FAILED
-    assert "no answer within" in watch.check().finding
+    assert watch.result.state is State.FAILED
+    assert "no answer within" in watch.result.finding
 
 
 async def test_before_it_was_asked_it_is_not_there(gateway: EngineGateway) -> None:
     async with Engine(gateway.address) as engine:
         watch = EngineWatch(engine)
         assert not watch.up
-        assert watch.check().finding == "not asked yet"
+        assert watch.result.finding == "not asked yet"

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot_runner_worker.diagnostics.isolation_watch import IsolationWatch
 from bot_runner_worker.diagnostics.results import State
+from bot_runner_worker.diagnostics.watches import IsolationWatch
 from bot_runner_worker.isolation.probe import Isolation, Level
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.testing.waiting import until
@@ -64,7 +64,7 @@ async def test_a_probe_that_cannot_run_leaves_it_unknown_and_says_why() -> None:
     async with running(watch):
         await until(lambda: watch.at is not None)
     assert str(watch.found) == "unknown (There is no base image.)"
-    assert (watch.check.state, watch.check.remedy) == (State.WARNING, "Pull it.")
+    assert (watch.result.state, watch.result.remedy) == (State.WARNING, "Pull it.")
 
 
 async def test_a_probe_that_fails_ends_nothing() -> None:
@@ -93,4 +93,4 @@ async def test_switched_off_it_is_unknown_for_that_reason() -> None:
     watch = IsolationWatch(None, lambda: True)
     await watch.run()
     assert watch.found == Isolation(Level.UNKNOWN, ("ISOLATION_PROBE is off",))
-    assert "ISOLATION_PROBE" in watch.check.remedy
+    assert "ISOLATION_PROBE" in watch.result.remedy

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import MakeRunner
 from tests.core.diagnostics.conftest import Look
 
-from bot_runner_worker.diagnostics.checks import network_pool
+from bot_runner_worker.diagnostics.checks import network
 from bot_runner_worker.diagnostics.results import State
 from bot_runner_worker.engine import networks
 from bot_runner_worker.model.identity import NAMESPACE
@@ -19,7 +19,7 @@ POOL = "10.228.40.0/28"
 
 @pytest.mark.slow
 async def test_the_free_subnets_are_counted(look: Look) -> None:
-    found = await network_pool.network_pool(await look(network_pool=POOL))
+    found = await network.pool(await look(network_pool=POOL))
     assert (found.state, found.finding) == (State.OK, f"{POOL}: 2 of 2 subnets are free")
 
 
@@ -29,7 +29,7 @@ async def test_a_pool_that_others_use_is_pointed_out(look: Look) -> None:
     name = f"others-{uuid4().hex[:8]}"
     await networks.create_bridge(here.engine, name, labels={}, options={}, subnet="10.228.40.8/29")
     try:
-        found = await network_pool.network_pool(here)
+        found = await network.pool(here)
     finally:
         await networks.remove(here.engine, name)
     assert found.state is State.WARNING
@@ -41,7 +41,7 @@ async def test_an_empty_pool_is_a_failure(make_runner: MakeRunner, look: Look) -
     runner = await make_runner(network_pool=POOL)
     assert (await runner.start(bot_id="one")).ending == "success"
     assert (await runner.start(bot_id="two")).ending == "success"
-    found = await network_pool.network_pool(await look(network_pool=POOL))
+    found = await network.pool(await look(network_pool=POOL))
     assert found.state is State.FAILED
     assert found.finding == f"{POOL}: 0 of 2 subnets are free: no bot starts"
     assert "NETWORK_POOL" in found.remedy
@@ -58,7 +58,7 @@ async def test_a_pool_that_is_almost_empty_is_pointed_out(look: Look) -> None:
             await networks.create_bridge(
                 here.engine, f"{name}-{subnet[-2:]}", labels=ours, options={}, subnet=subnet
             )
-            found = await network_pool.network_pool(here)
+            found = await network.pool(here)
             assert found.state is state
     finally:
         for subnet in subnets:
@@ -68,15 +68,15 @@ async def test_a_pool_that_is_almost_empty_is_pointed_out(look: Look) -> None:
 
 @pytest.mark.slow
 async def test_a_pool_smaller_than_a_subnet_is_a_failure(look: Look) -> None:
-    found = await network_pool.network_pool(await look(network_pool="10.228.42.0/30"))
+    found = await network.pool(await look(network_pool="10.228.42.0/30"))
     assert found.state is State.FAILED
 
 
 @pytest.mark.slow
 async def test_a_route_into_the_pool_is_pointed_out(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = [("vpn0", IPv4Network("10.0.0.0/8")), ("eth0", IPv4Network("0.0.0.0/0"))]
-    monkeypatch.setattr(network_pool, "host_routes", lambda: iter(routes))
-    found = await network_pool.network_pool(await look(network_pool=POOL))
+    monkeypatch.setattr(network, "host_routes", lambda: iter(routes))
+    found = await network.pool(await look(network_pool=POOL))
     assert found.state is State.WARNING
     assert found.finding.endswith("it overlaps with the route to 10.0.0.0/8 through vpn0")
 
@@ -88,15 +88,15 @@ def test_routes_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
         "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
         "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
     )
-    assert list(network_pool.host_routes(table)) == [
+    assert list(network.host_routes(table)) == [
         ("eth0", IPv4Network("0.0.0.0/0")),
         ("docker0", IPv4Network("172.17.0.0/16")),
     ]
-    assert list(network_pool.host_routes(tmp_path / "none")) == []
+    assert list(network.host_routes(tmp_path / "none")) == []
 
 
 @pytest.mark.slow
 async def test_a_shared_network_needs_no_pool(look: Look) -> None:
-    found = await network_pool.network_pool(await look(network_mode="shared"))
+    found = await network.pool(await look(network_mode="shared"))
     assert found.state is State.OK
     assert found.finding.startswith("not used")

@@ -11,7 +11,8 @@ from aiohttp import web
 from tests.core.diagnostics.conftest import Look, with_facts
 
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
-from bot_runner_worker.diagnostics.checks import clock, orchestrator
+from bot_runner_worker.diagnostics.checks import orchestrator
+from bot_runner_worker.diagnostics.checks.engine import clock
 from bot_runner_worker.diagnostics.results import State
 from bot_runner_worker.settings import NO_TOKEN
 
@@ -33,7 +34,7 @@ async def test_an_orchestrator_that_takes_the_token_is_fine(look: Look, stack: E
     assert (await orchestrator.reachable(here)).state is State.OK
     found = await orchestrator.token(here)
     assert (found.state, found.finding) == (State.OK, "accepted for the worker mine")
-    found = await clock.clock(here)
+    found = await clock(here)
     assert (found.state, found.finding) == (State.OK, "agrees with the orchestrator's and the Engine's")
     assert await stack.registered_workers() == set(), "asking must not register anybody"
 
@@ -68,7 +69,7 @@ async def test_an_orchestrator_that_does_not_answer_is_a_failure(look: Look) -> 
     assert found.state is State.FAILED
     assert "http://127.0.0.1:9 does not answer" in found.finding
     assert (await orchestrator.token(here)).state is State.WARNING
-    assert (await clock.clock(here)).finding == "agrees with the Engine's"
+    assert (await clock(here)).finding == "agrees with the Engine's"
 
 
 @asynccontextmanager
@@ -120,7 +121,7 @@ async def test_an_orchestrator_with_another_time_is_pointed_out(
     look: Look, ahead: float, state: State, told: str
 ) -> None:
     async with somebody_else(ahead=ahead) as url:
-        found = await clock.clock(await look(orchestrator_url=url))
+        found = await clock(await look(orchestrator_url=url))
     assert found.state is state
     assert "the orchestrator's is " in found.finding
     assert told in found.finding
@@ -128,11 +129,11 @@ async def test_an_orchestrator_with_another_time_is_pointed_out(
 
 
 async def test_an_engine_with_another_time_is_pointed_out(look: Look) -> None:
-    found = await clock.clock(with_facts(await look(), clock_drift=-3600.0))
+    found = await clock(with_facts(await look(), clock_drift=-3600.0))
     assert found.state is State.WARNING
     assert "the Engine's is 3600 s behind this one" in found.finding
 
 
 async def test_without_anybody_there_is_no_clock_to_compare(look: Look) -> None:
     here = await look(docker_host="unix:///nowhere/docker.sock")
-    assert (await clock.clock(here)).state is State.WARNING
+    assert (await clock(here)).state is State.WARNING

@@ -12,7 +12,7 @@ from tests.core.diagnostics.conftest import Look
 from tests.corpus.certificates import Authority
 
 from bot_runner_stack.engine import bridge_address
-from bot_runner_worker.diagnostics.checks import package_index
+from bot_runner_worker.diagnostics.checks.images import package_index
 from bot_runner_worker.diagnostics.results import State
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 async def test_an_index_that_builds_reach_is_fine(look: Look) -> None:
-    found = await package_index.package_index(await look())
+    found = await package_index(await look())
     assert (found.state, found.finding) == (State.OK, "PyPI can be reached from a build")
 
 
@@ -35,7 +35,7 @@ async def test_an_index_that_builds_reach_is_fine(look: Look) -> None:
 )
 async def test_what_is_in_the_way_is_named(look: Look, settings: dict[str, str], told: str) -> None:
     here = await look(**settings)
-    found = await package_index.package_index(here)
+    found = await package_index(here)
     assert found.state is State.FAILED
     assert told in found.finding
     assert found.remedy
@@ -90,11 +90,11 @@ async def test_an_index_with_a_companys_own_packages_only_is_fine(
 ) -> None:
     index = await serve_index(nothing)
     here = await look(package_index_url=index.url, ca_bundle=index.ca)
-    found = await package_index.package_index(here)
+    found = await package_index(here)
     assert found.state is State.OK
     assert found.finding == "answers a build; it does not offer the package six"
 
-    found = await package_index.package_index(await look(package_index_url=index.url))
+    found = await package_index(await look(package_index_url=index.url))
     assert found.state is State.FAILED
     assert found.finding.startswith("its certificate is not trusted from a build")
     assert found.remedy == "Set CA_BUNDLE."
@@ -104,7 +104,7 @@ async def test_an_index_over_plain_http_is_a_failure(
     look: Look, serve_index: Callable[..., Awaitable[Index]]
 ) -> None:
     index = await serve_index(nothing, tls=False)
-    found = await package_index.package_index(await look(package_index_url=index.url))
+    found = await package_index(await look(package_index_url=index.url))
     assert found.state is State.FAILED
     assert "https://" in found.remedy
 
@@ -114,11 +114,11 @@ async def test_an_index_that_never_answers_is_given_up(
 ) -> None:
     index = await serve_index(hang)
     here = await look(package_index_url=index.url, ca_bundle=index.ca, build_timeout_seconds=5)
-    found = await package_index.package_index(here)
+    found = await package_index(here)
     assert found.state is State.FAILED
     assert found.finding == "no answer to a build within 5 s", found
 
 
 async def test_a_base_image_that_is_missing_is_not_pulled_for_it(look: Look) -> None:
-    found = await package_index.package_index(await look(base_image="localhost/no-such-image:none"))
+    found = await package_index(await look(base_image="localhost/no-such-image:none"))
     assert found.state is State.WARNING

@@ -13,13 +13,11 @@ from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.engine_gateway import EngineGateway, engine_gateway
 
 from bot_runner_worker.diagnostics import health as state
-from bot_runner_worker.diagnostics import results as findings
-from bot_runner_worker.diagnostics.engine_watch import EngineWatch
 from bot_runner_worker.diagnostics.health import Health
-from bot_runner_worker.diagnostics.isolation_watch import IsolationWatch
 from bot_runner_worker.diagnostics.metrics import Metrics
-from bot_runner_worker.diagnostics.results import Check, State
+from bot_runner_worker.diagnostics.results import CheckResult, ok, orchestrator_gone
 from bot_runner_worker.diagnostics.server import HealthServer
+from bot_runner_worker.diagnostics.watches import EngineWatch, IsolationWatch
 from bot_runner_worker.model.errors import SettingsError
 from bot_runner_worker.settings import Settings
 
@@ -35,9 +33,9 @@ class Connection:
     results_waiting: int = 0
     events_waiting: int = 0
     events_dropped: int = 0
-    answer: Check = field(default_factory=lambda: Check(findings.ORCHESTRATOR, State.OK, "reached 1 s ago"))
+    answer: CheckResult = field(default_factory=lambda: ok("reached 1 s ago"))
 
-    def check(self) -> Check:
+    def check(self) -> CheckResult:
         return self.answer
 
 
@@ -69,7 +67,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[EngineGateway]:
 async def served(
     gateway: EngineGateway, make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Served]:
-    monkeypatch.setattr(state, "FRESH", 0.0)
+    monkeypatch.setattr(state, "CACHE_SECONDS", 0.0)
     runner = await make_runner(docker_host=gateway.address, health_address="127.0.0.1:0")
     engine = EngineWatch(runner.engine)
     await engine.ask()
@@ -120,7 +118,7 @@ async def test_an_engine_that_is_gone_makes_it_unready_but_not_dead(served: Serv
 
 
 def _away(served: Served) -> None:
-    served.connection.answer = findings.orchestrator_gone("not reached for 60 s")
+    served.connection.answer = orchestrator_gone("not reached for 60 s")
 
 
 def _draining(served: Served) -> None:

@@ -14,7 +14,7 @@ from bot_runner_worker.engine import EngineError, containers, volumes
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.images.packages import commands
 from bot_runner_worker.images.packages import volumes as package_volumes
-from bot_runner_worker.images.packages.container import WorkContainers
+from bot_runner_worker.images.packages.container import InstallContainers
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.testing.waiting import until
 
@@ -138,7 +138,7 @@ async def test_what_has_just_been_published_is_found(runner: RunnerUnderTest, in
 async def test_bytecode_follows_and_makes_no_other_bot_of_it(runner: RunnerUnderTest) -> None:
     first = await start(runner, "victim")
     plain = await image_of(runner)
-    await runner.runner.images.packages.settled()
+    await runner.runner.images.packages.wait_closed()
     again = await start(runner, "victim")
     assert (again.data["status"], again.data["container_id"]) == (
         "already_running",
@@ -182,7 +182,7 @@ async def test_it_would_change_the_cache_if_it_had_it(
 async def test_nothing_of_a_package_runs_while_it_is_installed(runner: RunnerUnderTest) -> None:
     # The bot itself must not start Python's site either, or it would leave the mark.
     assert (await start(runner, "path-file")).data["status"] == "started"
-    await runner.runner.images.packages.settled()
+    await runner.runner.images.packages.wait_closed()
     bob = await start(runner, "path-file", user_id="bob")
     assert bob.data["status"] == "started"
     for tenant in ("alice", "bob"):
@@ -207,7 +207,7 @@ async def test_what_cannot_be_installed_says_why_and_leaves_nothing(
     assert (refused.ending, error["code"]) == ("rejected", code), error
     assert words in str(error)
     assert error["hint"]
-    await runner.runner.images.packages.settled()
+    await runner.runner.images.packages.wait_closed()
     assert await runner.leftovers("containers/json", "networks") == []
     tags = [each for each in await runner.leftovers("images/json") if "packages" in each]
     assert tags == []
@@ -218,27 +218,34 @@ async def test_a_start_that_is_cancelled_leaves_no_container(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await start(runner, "other")
+    # Or its bytecode would be compiled by what is patched.
+    await runner.runner.images.packages.wait_closed()
     for step in ("_run", "_watch"):
         begun = asyncio.Event()
 
-        async def hang(self: WorkContainers, *args: Any, begun: asyncio.Event = begun) -> Any:
+        async def hang(self: InstallContainers, *args: Any, begun: asyncio.Event = begun) -> Any:
             begun.set()
             await asyncio.sleep(3600)
 
         with monkeypatch.context() as patched:
-            patched.setattr(WorkContainers, step, hang)
+            patched.setattr(InstallContainers, step, hang)
             starting = asyncio.create_task(start(runner, "victim", user_id="bob"))
-            await begun.wait()
+
+            def is_at_the_step(starting: Any = starting, begun: asyncio.Event = begun) -> bool:
+                assert not starting.done(), starting.result()
+                return begun.is_set()
+
+            await until(is_at_the_step, 120, step)
             starting.cancel()
             await asyncio.wait([starting])
-    await runner.runner.images.packages.settled()
+    await runner.runner.images.packages.wait_closed()
     assert len(await runner.containers()) == 1  # the first bot's
 
 
 @pytest.mark.slow
 async def test_a_volume_that_was_removed_is_made_again(runner: RunnerUnderTest) -> None:
     await start(runner, "other")
-    await runner.runner.images.packages.settled()
+    await runner.runner.images.packages.wait_closed()
     mine = {"io.avtomatika.bot-runner.role": "cache"}
     mine["io.avtomatika.bot-runner.namespace"] = runner.settings.runner_namespace
     for name in await volumes.list_by_labels(runner.engine, mine):
@@ -275,7 +282,7 @@ async def test_a_cache_that_has_grown_too_large_is_emptied(
     monkeypatch.setattr(package_volumes, "MEASURED_EVERY", 1)
     runner = await make_runner(package_index_url=index.url, ca_bundle=index.ca, package_cache_size="1k")
     await start(runner, "victim")
-    await runner.runner.images.packages.settled()
+    await runner.runner.images.packages.wait_closed()
     asked = downloads(index)
     await start(runner, "victim", "other", user_id="bob")
     assert downloads(index) > asked
@@ -285,21 +292,17 @@ async def test_a_cache_that_has_grown_too_large_is_emptied(
 async def test_what_is_made_when_no_start_waits_is_not_swept_away(
     make_runner: MakeRunner, index: PackageIndex, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings: dict[str, Any] = {"package_index_url": index.url, "ca_bundle": index.ca}
-    runner = await make_runner(**settings)
-    other = await make_runner(**settings, runner_namespace=runner.settings.runner_namespace, worker_id="two")
+    runner = await make_runner(package_index_url=index.url, ca_bundle=index.ca)
     images = runner.runner.images
 
     async def work() -> None:
         await images.prepare()
         await start(runner, "victim")
-        await images.packages.settled()
+        await images.packages.wait_closed()
 
     working = asyncio.create_task(work())
     with caplog.at_level(logging.WARNING):
         while not working.done():
-            for each in (runner, other):
-                await each.runner.runtime.sweep(each.runner.admission.at_work)
+            await runner.runner.runtime.sweep(runner.runner.admission.at_work)
         await working
-    # Both go on without what they were to make, and say so.
     assert caplog.records == []

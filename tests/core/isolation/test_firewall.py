@@ -142,15 +142,15 @@ async def test_names_and_the_package_index_stay_open(bot: Bot) -> None:
     rules = rules_of(bot.runner.settings)
     # A company's own index may be at a private address.
     allowed = AllowRule(ip_network(address), int(port))
-    Firewall(RuleSet(rules.prefix, (*rules.openings, allowed))).apply()
+    Firewall(RuleSet(rules.prefix, (*rules.allow_rules, allowed))).apply()
     assert (await bot.run(INDEX)).split()[0] == "open"
 
 
 @pytest.mark.slow
 async def test_what_the_operator_opens_stays_open(stand_ins: None, bot: Bot) -> None:
     gateway, private = await bot.gateway(), FORWARDED["private"]
-    openings = tuple(AllowRule.parse(text) for text in (f"{gateway}:{PORT}", f"{private}:{PORT}"))
-    Firewall(RuleSet(bot.runner.settings.bridge_prefix, openings)).apply()
+    allow_rules = tuple(AllowRule.parse(text) for text in (f"{gateway}:{PORT}", f"{private}:{PORT}"))
+    Firewall(RuleSet(bot.runner.settings.bridge_prefix, allow_rules)).apply()
     assert await bot.reaches((gateway, PORT), (private, PORT)) == [True, True]
     assert await bot.reaches((gateway, OTHER_PORT), (private, OTHER_PORT)) == [False, False]
 

@@ -9,10 +9,11 @@ import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.isolation.conftest import FORWARDED, Bot
 
-from bot_runner_worker.diagnostics import doctor as checks
-from bot_runner_worker.diagnostics.engine_watch import EngineWatch
-from bot_runner_worker.isolation import host, probe
-from bot_runner_worker.isolation import probe_script as inside
+from bot_runner_worker import containers
+from bot_runner_worker.diagnostics.doctor import run_checks
+from bot_runner_worker.diagnostics.results import State
+from bot_runner_worker.diagnostics.watches import EngineWatch
+from bot_runner_worker.isolation import host, probe, probe_script
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.probe import Isolation, Level, probe_isolation
 from bot_runner_worker.model.allow_rules import AllowRule
@@ -94,7 +95,7 @@ async def test_the_engines_socket_in_reach_is_told(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing mounts it, so another file stands for it."""
-    program = probe._program().replace(inside.SOCKETS[0], "/etc/hostname")
+    program = probe._program().replace(probe_script.SOCKETS[0], "/etc/hostname")
     monkeypatch.setattr(probe, "_program", lambda: program)
     assert "a bot has the Engine's socket /etc/hostname" in str(await probed(runner))
 
@@ -126,12 +127,12 @@ async def test_the_probe_is_no_bot(runner: RunnerUnderTest, monkeypatch: pytest.
         seen.append(await runner.containers())
         raise ValueError("that is enough")
 
-    monkeypatch.setattr(probe.logs, "read", look)
+    monkeypatch.setattr(containers, "run", look)
     with pytest.raises(Unavailable):
         await probed(runner)
-    bots, containers = seen
+    bots, names = seen
     assert bots == []
-    assert len(containers) == 1
+    assert len(names) == 1
 
 
 @pytest.mark.slow
@@ -139,16 +140,16 @@ async def test_the_supervisor_leaves_a_probe_alone(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    read = probe.logs.read
+    run = containers.run
 
     async def look(*arguments: Any, **options: Any) -> Any:
         await runner.runner.supervisor.check()
         looks.append(await runner.containers())
-        return await read(*arguments, **options)
+        return await run(*arguments, **options)
 
-    monkeypatch.setattr(probe.logs, "read", look)
+    monkeypatch.setattr(containers, "run", look)
     assert "gateway" in str(await probed(runner))
-    assert {len(containers) for containers in looks} == {1}
+    assert [len(names) for names in looks] == [1]
 
 
 @pytest.mark.slow
@@ -175,7 +176,7 @@ async def test_doctor_tells_how_to_close_it(
 ) -> None:
     monkeypatch.setattr(probe_isolation, "__kwdefaults__", {"metadata": NOWHERE})
     runner = await make_runner(bridge_prefix=bridge_prefix)
-    check = next(each for each in await checks.run_checks(runner.settings) if each.name == "isolation")
-    assert check.state is checks.State.WARNING
+    check = (await run_checks(runner.settings))["isolation"]
+    assert check.state is State.WARNING
     assert check.finding.startswith("degraded (a bot reaches its gateway ")
     assert "bot-runner-worker firewall apply" in check.remedy

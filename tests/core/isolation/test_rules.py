@@ -1,4 +1,4 @@
-"""The rules as text, whatever is in place already; name servers and openings as operators write them."""
+"""The rules as text, whatever is in place already; name servers and allow rules as operators write them."""
 
 import json
 from ipaddress import ip_address
@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot_runner_worker.isolation.host import listening_ports
-from bot_runner_worker.isolation.resolvers import name_servers
+from bot_runner_worker.isolation.host import listening_ports, name_servers
 from bot_runner_worker.isolation.rules import CLOSED, IPV4, IPV6, RuleSet
 from bot_runner_worker.model.allow_rules import AllowRule
 from bot_runner_worker.model.errors import SettingsError
@@ -36,7 +35,7 @@ def test_hooks_of_before_are_replaced() -> None:
     assert text.count("-I INPUT 1 ") == 1
 
 
-def test_openings_go_to_their_own_family_before_anything_is_dropped() -> None:
+def test_allow_rules_go_to_their_own_family_before_anything_is_dropped() -> None:
     lines = RULES.apply(IPV4, EMPTY).splitlines()
     assert not any("fd00" in line for line in lines)
     for chain in (RULES.input_chain, RULES.forward_chain):
@@ -88,7 +87,7 @@ def test_the_internet_is_open(address: str) -> None:
         ("[fd00::1]:443", "[fd00::1/128]:443"),
     ],
 )
-def test_openings(text: str, shown: str) -> None:
+def test_allow_rules(text: str, shown: str) -> None:
     opening = AllowRule.parse(text)
     assert str(opening) == shown
     assert AllowRule.parse(shown) == opening
@@ -97,7 +96,7 @@ def test_openings(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     "text", ["db.local:5432", "10.1.2.3:0", "10.1.2.3:70000", "10.1.2.3/8", "10.1.2.3:", "-j"]
 )
-def test_openings_that_are_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allow_rules_that_are_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIREWALL_ALLOW", f"10.9.9.9,{text}")
     with pytest.raises(SettingsError, match="FIREWALL_ALLOW"):
         Settings.load_without_token()

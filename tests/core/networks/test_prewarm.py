@@ -1,4 +1,4 @@
-"""Networks made ahead on the real Engine: starts find them ready, and none is ever left over."""
+"""Prewarmed networks on the real Engine: starts find them ready, and none is ever left over."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,9 +7,9 @@ import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.examples import BOT, inspect
 
-from bot_runner_worker.engine import Engine, EngineError, containers, networks, volumes
-from bot_runner_worker.model.identity import INSTANCE, NAMESPACE, PRESENCE_ROLE, ROLE
-from bot_runner_worker.networks import prewarm as networks_ahead
+from bot_runner_worker.engine import Engine, EngineError, containers, networks
+from bot_runner_worker.model.identity import INSTANCE, NAMESPACE, ROLE
+from bot_runner_worker.networks import prewarm
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.testing.waiting import stays, until
@@ -20,13 +20,13 @@ COUNT = 2
 @pytest.fixture(autouse=True)
 def made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing to wait for between a start and the next network."""
-    monkeypatch.setattr(networks_ahead, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(prewarm, "QUIET_SECONDS", 0.0)
 
 
 async def ready(runner: RunnerUnderTest) -> list[str]:
-    """Names of the networks that were made ahead and have no container."""
+    """Names of the prewarmed networks that have no container."""
     mine = {NAMESPACE: runner.settings.runner_namespace, ROLE: "network"}
-    used = await runner.runner.runtime._sweeper._used_networks()
+    used = await runner.runner.runtime._cleanup._used_networks()
     found = await networks.list_by_labels(runner.engine, mine)
     return [each["Name"] for each in found if INSTANCE in each["Labels"] and each["Name"] not in used]
 
@@ -117,30 +117,21 @@ async def test_one_that_was_removed_behind_our_back_is_made_anew(runner: RunnerU
 
 
 @pytest.mark.slow
-async def test_the_sweep_leaves_what_lies_ready_here_or_with_another_worker(
-    runner: RunnerUnderTest, make_runner: MakeRunner
-) -> None:
+async def test_the_sweep_leaves_what_lies_ready(runner: RunnerUnderTest) -> None:
     await runner.start()
     await until_ready(runner, COUNT)
-    other = await make_runner(runner_namespace=runner.settings.runner_namespace, worker_id="other")
-    for each in (runner, other):
-        assert await each.runner.runtime.sweep(_nobody) == 0
+    assert await runner.runner.runtime.sweep(_nobody) == (0, set())
     assert len(await ready(runner)) == COUNT
 
 
 @pytest.mark.slow
-async def test_the_sweep_takes_what_a_killed_worker_had_ready(
+async def test_the_sweep_takes_what_a_former_worker_had_ready(
     runner: RunnerUnderTest, make_runner: MakeRunner
 ) -> None:
     await runner.start()
     await until_ready(runner, COUNT)
-    other = await make_runner(runner_namespace=runner.settings.runner_namespace, worker_id="other")
-    # What others see of a worker that was killed, once they take it for dead.
-    presence = {NAMESPACE: runner.settings.runner_namespace, ROLE: PRESENCE_ROLE}
-    for name, labels in (await volumes.list_by_labels(runner.engine, presence)).items():
-        if labels[INSTANCE] == runner.runner.coordination.instance:
-            await volumes.remove(runner.engine, name)
-    assert await other.runner.runtime.sweep(_nobody) == COUNT
+    next_one = await make_runner(runner_namespace=runner.settings.runner_namespace, worker_id="next")
+    assert await next_one.runner.runtime.sweep(_nobody) == (COUNT, set())
     assert await ready(runner) == []
     assert await networks.inspect(runner.engine, await network_of(runner)) is not None
 
@@ -165,8 +156,8 @@ async def test_they_leave_most_of_the_pool_to_the_bots(
     make_runner: MakeRunner, pool: str, mode: str, count: int
 ) -> None:
     runner = await make_runner(network_pool=pool, network_mode=mode, networks_ahead=100)
-    ahead = PrewarmedNetworks(runner.engine, runner.settings, runner.runner.coordination)
-    making = asyncio.create_task(ahead.run())
+    prewarmed = PrewarmedNetworks(runner.engine, runner.settings)
+    making = asyncio.create_task(prewarmed.run())
     await until_ready(runner, count)
 
     async def no_more() -> bool:
@@ -175,12 +166,12 @@ async def test_they_leave_most_of_the_pool_to_the_bots(
     await stays(no_more, 0.3)
     making.cancel()
     await asyncio.wait([making])
-    await ahead.close()
+    await prewarmed.close()
 
 
 async def _refuse(engine: Engine, container: str) -> None:
     raise EngineError(400, "OCI runtime create failed")
 
 
-async def _nobody() -> bool:
+def _nobody() -> bool:
     return False

@@ -1,1 +1,1 @@
-"""Whether all is well: checks, run once by ``doctor`` and again and again for ``/health``, and metrics."""
+"""Diagnostics: checks, run once by ``doctor`` and repeatedly for ``/health``; and metrics."""

@@ -1,46 +1,54 @@
-"""How the worker is, put together from those who watch; asked by the HTTP server, bounded and cheap."""
+"""The worker's health, for ``/health``, ``/ready`` and ``/metrics``: cheap, and never slow."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from time import monotonic
 from typing import Any, Protocol
 
 from bot_runner_worker import __version__
-from bot_runner_worker.diagnostics import results as findings
-from bot_runner_worker.diagnostics.engine_watch import EngineWatch
-from bot_runner_worker.diagnostics.isolation_watch import IsolationWatch
 from bot_runner_worker.diagnostics.metrics import Metrics
-from bot_runner_worker.diagnostics.results import Check, State
+from bot_runner_worker.diagnostics.results import (
+    DISK,
+    ENGINE,
+    ISOLATION,
+    ORCHESTRATOR,
+    CheckResult,
+    State,
+    disk_space,
+    json_rows,
+    warning,
+)
+from bot_runner_worker.diagnostics.watches import EngineWatch, IsolationWatch
 from bot_runner_worker.engine import EngineError
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.isolation.probe import Level
+from bot_runner_worker.lease import Lease
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.results import timestamp
 from bot_runner_worker.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-FRESH = 5.0
-"""Seconds for which an answer of the Engine serves all who ask."""
+CACHE_SECONDS = 5.0
+"""Seconds for which an answer of the Engine is kept."""
 
-PATIENCE = 5.0
-"""Seconds that the Engine has for such an answer; whoever asks gets the last one instead."""
+TIMEOUT = 5.0
+"""Seconds for an answer of the Engine; after that, the last one is used."""
 
 HOOK_HANGS = 30.0
-"""Seconds after which a plugin that does nothing but hear of an event hangs."""
+"""Seconds after which a plugin's event hook counts as hanging."""
 
 
 class Connection(Protocol):
-    """The worker's side of the orchestrator."""
+    """The worker's connection to the orchestrator."""
 
     draining: bool
 
     @property
     def tasks_running(self) -> int:
-        """Tasks that the worker is at."""
+        """Tasks that are running."""
         ...
 
     @property
@@ -58,22 +66,23 @@ class Connection(Protocol):
         """Events that were lost."""
         ...
 
-    def check(self) -> Check:
-        """What to say about the orchestrator."""
+    def check(self) -> CheckResult:
+        """Whether the orchestrator was reached recently."""
         ...
 
 
 class Health:
-    """How the worker is.
+    """Collects the health of a worker's parts.
 
     Args:
         runner: The runner.
         engine: Watches its Engine.
-        isolation: Watches how its bots are kept apart.
-        connection: The orchestrator, as seen from here.
+        isolation: Watches the bots' isolation.
+        connection: The connection to the orchestrator.
         metrics: Filled in by :meth:`metrics_text`.
-        supervision: When the bots were last looked after: ``last_pass`` in RFC 3339, and ``seconds_ago``;
-            both ``None`` if they were not.
+        supervision: The supervisor's last pass: ``last_pass`` in RFC 3339, and ``seconds_ago``; both ``None``
+            before the first.
+        lease: The lease of its namespace; by default, it is the active worker.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class Health:
         connection: Connection,
         metrics: Metrics,
         supervision: Callable[[], Mapping[str, Any]],
+        lease: Lease | None = None,
     ) -> None:
         self._runner = runner
         self._settings = runner.settings
@@ -92,36 +102,39 @@ class Health:
         self._connection = connection
         self._metrics = metrics
         self._supervision = supervision
+        self._lease = lease
         self._disk = EngineDisk(runner.engine, runner.settings)
         self._begun = monotonic()
         self._asking = asyncio.Lock()
         self._free: int | None = None
-        self._disk_check = Check(findings.DISK, State.WARNING, "not looked at yet")
+        self._disk_result = warning("not looked at yet")
         self._disk_at = self._bots_at = float("-inf")
         self._bots: Counter[tuple[str, str]] = Counter()
 
     async def not_ready(self) -> list[str]:
-        """Why the worker takes no tasks, or should not; empty if it is ready."""
+        """The reasons why the worker takes no tasks, or should not; empty if it is ready."""
+        if self._lease is not None and not self._lease.held and self._lease.holder:
+            return [f"standby: the worker {self._lease.holder} is active"]
         reasons = ["it was told to stop"] if self._connection.draining else []
-        checks = (self._engine.check(), self._connection.check(), await self._look_at_disk())
-        # A warning is no obstacle, except that an Engine that was not asked yet is none.
-        bad = [
-            check
-            for check in checks
-            if check.state is State.FAILED or (check.name == findings.ENGINE and not self._engine.up)
+        # A warning is no obstacle, but for an Engine that was not asked yet.
+        return reasons + [
+            f"{name}: {result.finding}"
+            for name, result in (await self._checks()).items()
+            if result.state is State.FAILED or (name == ENGINE and not self._engine.up)
         ]
-        return reasons + [f"{check.name}: {check.finding}" for check in bad]
+
+    async def _checks(self) -> dict[str, CheckResult]:
+        return {
+            ENGINE: self._engine.result,
+            ORCHESTRATOR: self._connection.check(),
+            DISK: await self._check_disk(),
+        }
 
     async def report(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """The answer of ``/health``, as JSON-ready data."""
         reasons = await self.not_ready()
         connection, isolation = self._connection, self._isolation
-        checks = [
-            self._engine.check(),
-            connection.check(),
-            await self._look_at_disk(),
-            isolation.check,
-        ]
+        checks = await self._checks() | {ISOLATION: isolation.result}
         return {
             "status": "alive",
             "ready": not reasons,
@@ -131,7 +144,7 @@ class Health:
             "worker_id": self._settings.worker_id,
             "namespace": self._settings.runner_namespace,
             "uptime_seconds": round(monotonic() - self._begun),
-            "checks": [asdict(check) for check in checks],
+            "checks": json_rows(checks),
             "isolation": {
                 "level": isolation.found.level,
                 "reasons": list(isolation.found.reasons),
@@ -146,14 +159,14 @@ class Health:
             },
             "supervisor": dict(self._supervision()),
             "plugins_hanging": self._hanging(),
-            "plugins_troubles": self._runner.plugins.troubles.report(),
+            "plugins_troubles": self._runner.plugins.errors.report(),
         }
 
     async def metrics_text(self) -> bytes:
-        """The metrics, as they are now."""
+        """The answer of ``/metrics``, with current values."""
         metrics, connection = self._metrics, self._connection
-        await self._look_at_disk()
-        await self._look_at_bots()
+        await self._check_disk()
+        await self._count_bots()
         metrics.engine_up.set(self._engine.up)
         metrics.orchestrator_up.set(connection.check().state is State.OK)
         metrics.ready.set(not await self.not_ready())
@@ -170,9 +183,9 @@ class Health:
         metrics.hooks_hanging.set(len(self._hanging()))
         if (seconds := self._supervision()["seconds_ago"]) is not None:
             metrics.supervisor_age.set(seconds)
-        uses = self._runner.images.uses
+        uses = self._runner.images.usage
         metrics.image_lookups(uses.hits, uses.misses)
-        if (kept := self._runner.retention.last) is not None:
+        if (kept := self._runner.image_gc.last) is not None:
             metrics.images.set(kept.images)
             metrics.images_bytes.set(kept.size)
         metrics.bots.clear()
@@ -191,26 +204,26 @@ class Health:
         longest = settings.build_timeout_seconds + settings.pull_timeout_seconds
         return max(longest, 2 * settings.source_timeout_seconds) + settings.hook_timeout_seconds
 
-    async def _look_at_disk(self) -> Check:
+    async def _check_disk(self) -> CheckResult:
         async with self._asking:
-            if monotonic() - self._disk_at > FRESH:
+            if monotonic() - self._disk_at > CACHE_SECONDS:
                 self._disk_at = monotonic()
                 try:
-                    async with asyncio.timeout(PATIENCE):
+                    async with asyncio.timeout(TIMEOUT):
                         self._free = await self._disk.free() if self._engine.up else self._free
                 except (BotRunnerError, EngineError, TimeoutError) as error:
-                    self._disk_check = Check(findings.DISK, State.WARNING, str(error) or "no answer in time")
+                    self._disk_result = warning(str(error) or "no answer in time")
                 else:
-                    self._disk_check = findings.disk(self._free, self._settings.min_free_disk)
-        return self._disk_check
+                    self._disk_result = disk_space(self._free, self._settings.min_free_disk)
+        return self._disk_result
 
-    async def _look_at_bots(self) -> None:
+    async def _count_bots(self) -> None:
         async with self._asking:
-            if monotonic() - self._bots_at <= FRESH or not self._engine.up:
+            if monotonic() - self._bots_at <= CACHE_SECONDS or not self._engine.up:
                 return
             self._bots_at = monotonic()
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     records = await self._runner.runtime.list_bots()
             except (BotRunnerError, EngineError, TimeoutError) as error:
                 logger.debug("the bots were not counted: %s", error)

@@ -1,4 +1,4 @@
-"""The worker's metrics, in Prometheus' format. No label holds a user, a bot or anything else they choose."""
+"""The worker's metrics for Prometheus; no label holds a user, a bot or anything that users choose."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 
 from bot_runner_worker import __version__
 from bot_runner_worker.model.events import BotEvent
-from bot_runner_worker.tasks.observer import Observer
 from bot_runner_worker.tasks.outcome import Outcome
+from bot_runner_worker.tasks.task_runner import Observer
 
 # They are a second series for each of ours, with the time of its first use.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
@@ -31,10 +31,10 @@ OTHER = "other"
 
 
 class Metrics(Observer, Collector):
-    """Counts and measures; :mod:`.state` fills in the gauges when somebody looks.
+    """Counts and measures tasks and events; :mod:`.health` sets the gauges before they are read.
 
     Args:
-        modes: The deployment modes on offer; requests name others at will.
+        modes: The known deployment modes; others are counted together.
     """
 
     def __init__(self, modes: Collection[str] = ()) -> None:
@@ -106,17 +106,17 @@ class Metrics(Observer, Collector):
             self.stages.labels(stage).observe(took)
 
     async def event_happened(self, event: BotEvent) -> None:
-        """Count what happened to a bot."""
+        """Count an event of a bot."""
         reason = event.details.get("reason") or ""
         stable = isinstance(reason, str) and (not reason or _WORD.fullmatch(reason))
         self.events.labels(event.type.value, reason if stable else OTHER).inc()
 
     def image_lookups(self, hits: int, misses: int) -> None:
-        """How often an image was there, and how often it had to be made."""
+        """Set how often an image was there, and how often it had to be made."""
         self._lookups = (hits, misses)
 
     def collect(self) -> Iterator[Metric]:
-        """What is counted elsewhere; called by prometheus_client."""
+        """Yield what is counted elsewhere; called by prometheus_client."""
         lookups = CounterMetricFamily(
             "bot_runner_image_cache_lookups", "Images that were there, or had to be made.", labels=["result"]
         )

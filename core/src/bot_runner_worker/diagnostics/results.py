@@ -1,7 +1,9 @@
-"""What can be said about a worker's surroundings: the same words in the log, ``/health`` and ``doctor``."""
+"""Results of checks, with the same words in the log, ``/health`` and ``doctor``."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from bot_runner_worker.isolation.probe import Isolation, Level
 from bot_runner_worker.model.errors import BotRunnerError
@@ -14,7 +16,7 @@ ISOLATION = "isolation"
 
 
 class State(StrEnum):
-    """How a check came out."""
+    """Whether a check passes."""
 
     OK = "ok"
     WARNING = "warning"
@@ -22,85 +24,92 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One check's result.
+class CheckResult:
+    """The result of one check.
 
     Args:
-        name: What was checked.
-        state: How it came out.
+        state: Whether it passes.
         finding: What was found.
-        remedy: How to mend it, if there is something to mend.
+        remedy: What the operator can do, if there is something to do.
     """
 
-    name: str
     state: State
     finding: str
     remedy: str = ""
 
 
-def engine_gone(address: str, reason: str) -> Check:
+def ok(finding: str, remedy: str = "") -> CheckResult:
+    """A check that passes; the remedy is a recommendation."""
+    return CheckResult(State.OK, finding, remedy)
+
+
+def warning(finding: str, remedy: str = "") -> CheckResult:
+    """A check that finds something to improve, or that could not be made."""
+    return CheckResult(State.WARNING, finding, remedy)
+
+
+def failed(finding: str, remedy: str) -> CheckResult:
+    """A check that fails."""
+    return CheckResult(State.FAILED, finding, remedy)
+
+
+def json_rows(checks: Mapping[str, CheckResult]) -> list[dict[str, Any]]:
+    """Results by the checks' names, as JSON-ready data."""
+    return [{"name": name, **asdict(result)} for name, result in checks.items()]
+
+
+def engine_gone(address: str, reason: str) -> CheckResult:
     """The Engine does not answer."""
-    return Check(
-        ENGINE,
-        State.FAILED,
+    return failed(
         f"no answer at {address} ({reason})",
         "Start the Engine, or set DOCKER_HOST; the worker needs read and write access to its socket.",
     )
 
 
-def disk(free: int | None, floor: int) -> Check:
-    """The room on the Engine's disk.
+def disk_space(free: int | None, floor: int) -> CheckResult:
+    """The free space on the Engine's disk.
 
     Args:
         free: Bytes; ``None`` if they cannot be seen from here.
         floor: Bytes below which nothing is built or pulled.
     """
     if free is None:
-        return Check(
-            DISK,
-            State.WARNING,
+        return warning(
             "its free space cannot be seen from here: builds and pulls are not held back when it is full",
             "Run the worker where the Engine's data folder can be read, or watch the disk yourself.",
         )
     if free < floor:
-        return Check(
-            DISK,
-            State.FAILED,
+        return failed(
             f"{format_size(free)} free, less than MIN_FREE_DISK: nothing is built or pulled",
             "Make room: docker system df shows what takes it.",
         )
-    return Check(DISK, State.OK, f"{format_size(free)} free")
+    return ok(f"{format_size(free)} free")
 
 
-def orchestrator_gone(finding: str) -> Check:
+def orchestrator_gone(finding: str) -> CheckResult:
     """The orchestrator does not answer, or refuses this worker."""
-    return Check(ORCHESTRATOR, State.FAILED, finding, "Start the orchestrator, or correct ORCHESTRATOR_URL.")
+    return failed(finding, "Start the orchestrator, or correct ORCHESTRATOR_URL.")
 
 
-def isolation(found: Isolation) -> Check:
-    """What the isolation probe found."""
+def isolation_result(found: Isolation, remedy: str | None = None) -> CheckResult:
+    """The isolation of bots, with what to do by its level, unless something else is known."""
     match found.level:
         case Level.FULL:
-            return Check(
-                ISOLATION, State.OK, f"{found}: neither the host nor cloud metadata is within a bot's reach"
-            )
+            return ok(f"{found}: neither the host nor cloud metadata is within a bot's reach")
         case Level.DEGRADED:
-            remedy = "Close it on the Engine's host, as root: bot-runner-worker firewall apply"
+            general = "Close it on the Engine's host, as root: bot-runner-worker firewall apply"
         case Level.UNKNOWN:
-            remedy = "Run bot-runner-worker doctor on the Engine's host itself, not in a container."
-    return Check(ISOLATION, State.WARNING, str(found), remedy)
+            general = "Run bot-runner-worker doctor on the Engine's host itself, not in a container."
+    return warning(str(found), general if remedy is None else remedy)
 
 
-def isolation_not_probed(error: BotRunnerError) -> Check:
+def isolation_off() -> tuple[Isolation, CheckResult]:
+    """The operator has switched the isolation probe off."""
+    found = Isolation(Level.UNKNOWN, ("ISOLATION_PROBE is off",))
+    return found, isolation_result(found, "Set ISOLATION_PROBE to on, to know what bots reach.")
+
+
+def isolation_error(error: BotRunnerError) -> tuple[Isolation, CheckResult]:
     """The isolation probe could not run."""
-    return Check(ISOLATION, State.WARNING, f"unknown ({error})", error.hint)
-
-
-def isolation_not_wanted() -> Check:
-    """The operator has the isolation probe off."""
-    return Check(
-        ISOLATION,
-        State.WARNING,
-        "unknown (ISOLATION_PROBE is off)",
-        "Set ISOLATION_PROBE to on, to know what bots reach.",
-    )
+    found = Isolation(Level.UNKNOWN, (str(error),))
+    return found, isolation_result(found, error.hint)

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from aiohttp import web
@@ -16,18 +15,16 @@ from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
-
 
 class HealthServer:
-    """Serves what :class:`Health` knows; use it as an asynchronous context manager.
+    """Serves the worker's health; use it as an asynchronous context manager.
 
     ``/health`` answers 200 as long as the process's event loop works, ``/ready`` 200 or 503 with the reasons.
-    Nothing that it serves names a user or a bot, or holds a secret.
+    No answer names a user or a bot, or holds a secret.
 
     Args:
-        settings: Where to listen; the token is taken out of all answers.
-        health: Whose health.
+        settings: The address; the token is removed from all answers.
+        health: The worker's health.
     """
 
     def __init__(self, settings: Settings, health: Health) -> None:
@@ -37,11 +34,10 @@ class HealthServer:
         self._server: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        """Start to listen.
+        """Start to listen; without the default address, as for a second worker on one machine, do not.
 
         Raises:
-            SettingsError: If the operator's ``HEALTH_ADDRESS`` cannot be used. The default one is simply done
-                without, as by a second worker on one machine.
+            SettingsError: If the operator's ``HEALTH_ADDRESS`` cannot be used.
         """
         address = self._settings.health_address
         if address == "off":
@@ -69,7 +65,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on; 0 if it does not."""
+        """The port on which it listens; 0 if it does not."""
         return int(self._server.addresses[0][1]) if self._server else 0
 
     def _do_without(self, address: str, error: OSError | OverflowError) -> None:

@@ -1,5 +1,5 @@
-"""What bots reach besides the internet: the firewall of the bots' bridges, and a probe that looks.
+"""What bots reach besides the internet: a firewall for the bots' bridges, and a probe that tests it.
 
-:mod:`~bot_runner_worker.isolation.rules` says what is closed, :mod:`~bot_runner_worker.isolation.firewall`
-puts that in place, :mod:`~bot_runner_worker.isolation.probe` finds out from inside a container what holds.
+:mod:`~bot_runner_worker.isolation.rules` has the rules, :mod:`~bot_runner_worker.isolation.firewall` installs
+them, :mod:`~bot_runner_worker.isolation.probe` tests from inside a container what they close.
 """

@@ -1,20 +1,24 @@
-"""Putting the rules in place on this host, and taking them away."""
+"""The firewall of this host: installs and removes the rules, and warns of what they do not cover."""
 
 import os
 import shlex
+import shutil
+import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from bot_runner_worker.isolation.resolvers import name_servers
-from bot_runner_worker.isolation.rules import IPV4, IPV6, TABLE, Family, RuleSet
+from bot_runner_worker.isolation.host import name_servers
+from bot_runner_worker.isolation.rules import CLOSED, IPV4, IPV6, TABLE, Family, RuleSet
 from bot_runner_worker.model.allow_rules import AllowRule
 from bot_runner_worker.model.errors import OperatorError
 from bot_runner_worker.settings import Settings
 
 _WAIT = ("-w", "10")
-"""Wait for others who change rules, as the Engine does, for that many seconds."""
+"""Options that wait up to 10 s for other programs that change rules, such as the Engine."""
 
 _SECONDS = 30.0
 _DNS = 53
@@ -44,19 +48,19 @@ class Step:
 
 
 class Firewall:
-    """The firewall of the host's network namespace in which this process is.
+    """The firewall of the network namespace of this process.
 
     Args:
-        rules: What is wanted.
+        rules: The rules that it should have.
     """
 
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
 
     def plan(self, *, remove: bool = False) -> list[Step]:
-        """The commands that put the rules in place, or take them away, as things are now.
+        """The commands that install or remove the rules.
 
-        Without root's rights, which reading takes: as they would be on a host without any rule of ours.
+        Reading the installed rules takes root's rights; without them, a host without our rules is assumed.
 
         Raises:
             FirewallError: If the rules cannot be read.
@@ -70,7 +74,7 @@ class Firewall:
         return steps
 
     def apply(self) -> list[Step]:
-        """Put the rules in place; those that are there are replaced. Returns the commands that were run.
+        """Install the rules, or replace those that are installed; returns the commands that were run.
 
         Raises:
             FirewallError: If it is not allowed, or fails.
@@ -78,7 +82,7 @@ class Firewall:
         return self._execute(remove=False)
 
     def remove(self) -> list[Step]:
-        """Take the rules away, those of earlier settings included. Returns the commands that were run.
+        """Remove the rules, those of earlier settings included; returns the commands that were run.
 
         Raises:
             FirewallError: If it is not allowed, or fails.
@@ -86,7 +90,7 @@ class Firewall:
         return self._execute(remove=True)
 
     def in_place(self) -> bool:
-        """Whether the rules are in place and come first.
+        """Whether the rules are installed and come first.
 
         Raises:
             FirewallError: If the rules cannot be read.
@@ -94,7 +98,7 @@ class Firewall:
         return all(self.rules.in_place(self.state(family)) for family in _families())
 
     def state(self, family: Family) -> str:
-        """The rules of a family that are in place, as its command prints them.
+        """The installed rules of a family, as its command prints them.
 
         Raises:
             FirewallError: If they cannot be read.
@@ -114,7 +118,7 @@ class Firewall:
 
 
 def rules_of(settings: Settings) -> RuleSet:
-    """The rules that these settings ask for on this host: its name servers stay open."""
+    """The rules for these settings on this host, whose name servers stay open."""
     dns = (AllowRule(ip_network(address), _DNS) for address in name_servers())
     return RuleSet(settings.bridge_prefix, (*dns, *settings.firewall_allow))
 
@@ -150,3 +154,70 @@ def run(command: tuple[str, ...], text: str = "") -> str:
 def _families() -> tuple[Family, ...]:
     # A kernel without IPv6 has nothing to close there, and ip6tables fails.
     return (IPV4, IPV6) if Path("/proc/net/if_inet6").exists() else (IPV4,)
+
+
+def warnings(settings: Settings, firewall: Firewall) -> list[str]:
+    """What an operator should know about these rules on this host, the most urgent first."""
+    return [
+        *_place_warnings(),
+        *_closed_servers(settings, firewall.rules),
+        *_lifetime_warnings(),
+        *_network_warnings(settings),
+    ]
+
+
+def _place_warnings() -> Iterator[str]:
+    if not is_root():
+        yield "Not run by root: shown as for a host without rules of ours."
+    if not {"docker0", "docker_gwbridge"} & {name for _, name in socket.if_nameindex()}:
+        yield (
+            "There is no docker0 in this network namespace: run this where the Engine's bridges are, on its "
+            "host and not in a container; bot-runner-worker doctor tells whether the rules hold."
+        )
+
+
+def _lifetime_warnings() -> Iterator[str]:
+    yield (
+        f"The rules are in the table {TABLE} (iptables -t {TABLE} -S), out of the way of the Engine's; they "
+        "hold whichever backend either uses, nf_tables or legacy."
+    )
+    yield (
+        "The rules last until the next boot: apply them at each, after docker.service, for example as "
+        "ExecStartPre=+ of the worker's unit. Apply them again when the host's name servers change."
+    )
+    if _firewalld_is_running():
+        yield "firewalld is running, and drops such rules when it reloads: apply them again after that."
+    yield "Connections that are open already stay open; restart bots that must lose theirs."
+
+
+def _firewalld_is_running() -> bool:
+    if shutil.which("firewall-cmd") is None:
+        return False
+    done = subprocess.run(("firewall-cmd", "--state"), capture_output=True, timeout=10, check=False)
+    return done.returncode == 0
+
+
+def _network_warnings(settings: Settings) -> Iterator[str]:
+    if settings.network_mode == "shared":
+        yield (
+            f"A network {settings.docker_network} that was made by hand is covered only if the name of its "
+            f"bridge (com.docker.network.bridge.name) begins with {settings.bridge_prefix}."
+        )
+
+
+def _closed_servers(settings: Settings, rules: RuleSet) -> Iterator[str]:
+    for name in ("http_proxy", "https_proxy", "package_index_url"):
+        url = getattr(settings, name)
+        server = urlsplit(url if "//" in url else f"//{url}") if url else None
+        if server is None or server.hostname is None:
+            continue
+        port = server.port or (443 if server.scheme == "https" else 80)
+        try:
+            found = socket.getaddrinfo(server.hostname, port, type=socket.SOCK_STREAM)
+        except OSError:
+            continue
+        for address in dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found):
+            closed = any(address in network for network in CLOSED)
+            if closed and not any(rule.covers(address, port) for rule in rules.allow_rules):
+                entry = AllowRule(ip_network(address), port)
+                yield f"{name.upper()} is at {address}, which is closed: add {entry} to FIREWALL_ALLOW."

@@ -1,11 +1,12 @@
-"""The firewall's rules as text for ``iptables-restore``, worked out from what is in place: no I/O here.
+"""The firewall's rules as text for ``iptables-restore``; no I/O.
 
-A transaction of iptables-restore is put in place as a whole or not at all, so that applying the rules anew
-leaves no moment without them.
+``iptables-restore`` applies a transaction as a whole or not at all: while the rules are replaced, there is no
+moment without them.
 
-They are in the table ``mangle``, which comes before ``filter`` and belongs to nobody. In ``filter``, the
-Engine puts its own rules first again whenever any network comes or goes, and for tens of milliseconds each
-time nothing leads to ``DOCKER-USER`` (seen on 20.10): a connection that a bot begins then stays open.
+The rules are in the table ``mangle``, which comes before ``filter`` and which nobody else manages. In
+``filter``, the Engine puts its own rules first whenever a network is created or removed, and for some tens of
+milliseconds nothing leads to ``DOCKER-USER`` (seen on 20.10): a connection that a bot opens in that moment
+stays open.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ CLOSED_V4 = tuple(
         "224.0.0.0/4", "240.0.0.0/4",  # multicast, reserved; the latter used as inner addresses by clouds
     )
 )  # fmt: skip
-"""What bots do not reach beyond the host. Ranges that lead nowhere (documentation) are left out."""
+"""IPv4 ranges that are closed to bots. Ranges that lead nowhere (documentation) are left out."""
 
 CLOSED_V6 = tuple(
     IPv6Network(network)
@@ -35,24 +36,24 @@ CLOSED_V6 = tuple(
 )
 
 CLOSED: tuple[IPv4Network | IPv6Network, ...] = (*CLOSED_V4, *CLOSED_V6)
-"""Both."""
+"""All ranges that are closed to bots."""
 
 TABLE = "mangle"
-"""The table of the rules, see above."""
+"""The table of the rules."""
 
 _ANSWERS = "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A version of the Internet Protocol with its commands and closed ranges.
+    """A version of the Internet Protocol, with its commands and closed ranges.
 
     Args:
         version: 4 or 6.
-        command: Lists rules.
-        restore: Puts a transaction in place.
-        closed: What bots do not reach beyond the host.
-        needed: Matches without which the protocol does not work between a bot and its gateway.
+        command: The program that lists rules.
+        restore: The program that applies a transaction.
+        closed: Ranges that are closed to bots.
+        needed: Matches that the protocol needs between a bot and its gateway.
     """
 
     version: int
@@ -78,12 +79,12 @@ class RuleSet:
     """The rules for the bridges of one prefix.
 
     Args:
-        prefix: With which the names of the bots' bridges begin.
-        openings: What stays open in spite of the rules.
+        prefix: Beginning of the names of the bots' bridges.
+        allow_rules: Exceptions.
     """
 
     prefix: str
-    openings: tuple[AllowRule, ...] = ()
+    allow_rules: tuple[AllowRule, ...] = ()
 
     @property
     def input_chain(self) -> str:
@@ -92,15 +93,15 @@ class RuleSet:
 
     @property
     def forward_chain(self) -> str:
-        """The chain for packets that the host passes on."""
+        """The chain for packets that the host forwards."""
         return f"BOT-RUNNER-{self.prefix}FORWARD"
 
     def apply(self, family: Family, state: str) -> str:
-        """The transaction that puts the rules in place, whether or not some are there already.
+        """The transaction that installs the rules, or replaces those that are installed.
 
         Args:
             family: Version of the protocol.
-            state: What the family's command prints for ``-S``: the rules that are in place.
+            state: The installed rules, as the family's command prints them with ``-S``.
         """
         return _transaction(
             *(f":{chain} - [0:0]" for chain in self._hooks.values()),  # makes the chain, or empties it
@@ -111,7 +112,7 @@ class RuleSet:
         )
 
     def remove(self, state: str) -> str:
-        """The transaction that takes the rules away without a trace; empty if there are none."""
+        """The transaction that removes the rules and their chains; empty if there are none."""
         chains = [chain for chain in self._hooks.values() if f"-N {chain}" in state.splitlines()]
         if not chains:
             return ""
@@ -119,7 +120,7 @@ class RuleSet:
         return _transaction(*self._unhook(state), *emptied, *(f"-X {chain}" for chain in chains))
 
     def in_place(self, state: str) -> bool:
-        """Whether packets from the bots' bridges come to our chains before any other rule."""
+        """Whether packets from the bots' bridges reach our chains before any other rule."""
         rules = state.splitlines()
         for hook, chain in self._hooks.items():
             first = next((rule for rule in rules if rule.startswith(f"-A {hook} ")), "")
@@ -153,14 +154,14 @@ class RuleSet:
 
     def _open(self, family: Family, chain: str) -> Iterator[str]:
         # RETURN, not ACCEPT: what the operator's other rules close stays closed.
-        for opening in self.openings:
-            if opening.network.version != family.version:
+        for rule in self.allow_rules:
+            if rule.network.version != family.version:
                 continue
-            if opening.port is None:
-                yield f"-A {chain} -d {opening.network} -j RETURN"
+            if rule.port is None:
+                yield f"-A {chain} -d {rule.network} -j RETURN"
             else:
                 for protocol in ("tcp", "udp"):
-                    match = f"-d {opening.network} -p {protocol} --dport {opening.port}"
+                    match = f"-d {rule.network} -p {protocol} --dport {rule.port}"
                     yield f"-A {chain} {match} -j RETURN"
 
 

@@ -1,1 +1,1 @@
-"""The networks on the Engine: one for each bot or one for all, one for builds, from the operator's pool."""
+"""Networks on the Engine, from the operator's pool: for each bot or for all, and one for builds."""

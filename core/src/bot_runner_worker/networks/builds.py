@@ -1,19 +1,18 @@
-"""The network of all builds: apart from the bots', closed between neighbours, open to the Internet."""
+"""The network of all builds: without bots, closed between builds, open to the internet."""
 
 import asyncio
 import hashlib
 
-from bot_runner_worker.engine import Engine, EngineError, networks
-from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.engine import Engine
 from bot_runner_worker.model.identity import NAMESPACE, ROLE
-from bot_runner_worker.networks.pool import bridge_options, create_from_pool, made_by_another_worker
+from bot_runner_worker.networks.pool import bridge_options, create_from_pool, create_missing
 from bot_runner_worker.settings import Settings
 
 _PREFIX_LENGTH = 26
 
 
 class BuildNetwork:
-    """Makes sure that the network of builds is there.
+    """Creates the network of builds when it is needed.
 
     Args:
         engine: The Engine.
@@ -27,23 +26,13 @@ class BuildNetwork:
         self.name = f"{settings.docker_network}-build"
 
     async def ensure(self) -> str:
-        """Make sure that it is there, and return its name.
+        """Create it unless it is there; returns its name.
 
         Raises:
-            Unavailable: ``NETWORK_POOL_EMPTY``, or ``ENGINE_FAILED`` if it cannot be created.
+            Unavailable: ``NETWORK_POOL_EMPTY``, ``ENGINE_DISK_FULL``, or ``ENGINE_FAILED``.
         """
         async with self._lock:
-            if await networks.inspect(self._engine, self.name) is None:
-                try:
-                    await self._create()
-                except EngineError as error:
-                    if not await made_by_another_worker(self._engine, self.name, error):
-                        raise Unavailable(
-                            Code.ENGINE_FAILED,
-                            f"The network {self.name} cannot be created.",
-                            hint="This is for the operator: see bot-runner-worker doctor.",
-                            details={"reason": error.message[:500]},
-                        ) from error
+            await create_missing(self._engine, self.name, self._create)
         return self.name
 
     async def _create(self) -> None:

@@ -1,11 +1,11 @@
-"""Bridge networks whose addresses are taken from the operator's pool."""
+"""Bridge networks with subnets of the operator's pool."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_network
 
 from bot_runner_worker.engine import Engine, EngineError, networks
-from bot_runner_worker.model.errors import Code, Unavailable
+from bot_runner_worker.model.errors import Code, Unavailable, disk_full
 
 _MAX_BRIDGE_NAME = 15  # IFNAMSIZ of Linux, without the end
 _MAX_COLLISIONS = 20
@@ -14,12 +14,11 @@ _LOOK_SECONDS = 0.1
 
 
 def bridge_options(prefix: str, digest: str) -> dict[str, str]:
-    """Driver options of a bridge that is closed between neighbours.
+    """Driver options of a bridge whose containers do not reach one another.
 
     Args:
-        prefix: Beginning of the bridge's name on the host; alike for all, so that one firewall rule can speak
-            of all of them.
-        digest: Tells it from the others.
+        prefix: Beginning of the bridge's name on the host, which the firewall's rules match.
+        digest: The rest of the name.
     """
     return {
         "com.docker.network.bridge.enable_icc": "false",
@@ -30,10 +29,10 @@ def bridge_options(prefix: str, digest: str) -> dict[str, str]:
 def free_subnets(
     pool: IPv4Network, prefix_length: int, in_use: Iterable[IPv4Network], *, from_the_end: bool = False
 ) -> Iterator[IPv4Network]:
-    """The subnets of a pool that overlap with nothing in use.
+    """The subnets of a pool that overlap with no network in use.
 
     Args:
-        pool: Where they are taken from.
+        pool: The pool.
         prefix_length: Their size; a smaller pool has none of them.
         in_use: Networks of any size.
         from_the_end: Begin with the last one.
@@ -53,17 +52,39 @@ def free_subnets(
             yield subnet
 
 
-async def made_by_another_worker(engine: Engine, name: str, error: EngineError) -> bool:
-    """Whether creating a network failed because another worker was creating it at the same time.
-
-    The Engine's check for duplicate names is no lock: two creations at once can make two networks of one
-    name, which is refused at start. Its check for duplicate bridges is one, and the name of a bridge follows
-    from that of its network.
+async def create_missing(engine: Engine, name: str, create: Callable[[], Awaitable[None]]) -> None:
+    """Create a network unless it is there.
 
     Args:
         engine: The Engine.
         name: The network's name.
-        error: What the creation failed with.
+        create: Creates it.
+
+    Raises:
+        Unavailable: ``NETWORK_POOL_EMPTY``, ``ENGINE_DISK_FULL``, or ``ENGINE_FAILED``.
+    """
+    if await networks.inspect(engine, name) is not None:
+        return
+    try:
+        await create()
+    except EngineError as error:
+        if error.disk_full:
+            raise disk_full(error.message) from error
+        if not await _created_meanwhile(engine, name, error):
+            raise Unavailable(
+                Code.ENGINE_FAILED,
+                f"The network {name} cannot be created.",
+                hint="This is for the operator: see bot-runner-worker doctor.",
+                details={"reason": error.message[:500]},
+            ) from error
+
+
+async def _created_meanwhile(engine: Engine, name: str, error: EngineError) -> bool:
+    """Whether a creation failed because another process was creating the network at the same time.
+
+    The Engine's check for duplicate names is no lock: two creations at once can make two networks of one
+    name, which is refused at start. Its check for duplicate bridges is one, and the name of a bridge follows
+    from that of its network.
     """
     if not (error.conflict or error.status == 403):
         return False
@@ -97,7 +118,7 @@ async def create_from_pool(
         try:
             await networks.create_bridge(engine, name, labels=labels, options=options, subnet=str(subnet))
         except EngineError as error:
-            # Another worker took it meanwhile, or a route of the host's covers it.
+            # Another process took it meanwhile, or a route of the host covers it.
             if "overlap" not in error.message.lower() or attempt == _MAX_COLLISIONS:
                 raise
         else:

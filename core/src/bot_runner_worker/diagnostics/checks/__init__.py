@@ -1,1 +1,1 @@
-"""The checks, one module for each concern."""
+"""The checks of ``doctor``, by subject: functions from a context to a result."""

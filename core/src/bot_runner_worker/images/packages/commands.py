@@ -1,7 +1,12 @@
-"""What runs in the containers that install packages: fixed words, and requirements after a ``--``."""
+"""The commands that install requirements."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from bot_runner_worker.images.context import BuildContext, BuildContextWriter
+from bot_runner_worker.model.image import Image
+from bot_runner_worker.settings import Settings
 
 UV_VERSION = "0.13.9"
 
@@ -11,13 +16,17 @@ UV_FOLDER = "/opt/bot-runner-uv"
 CACHE_FOLDER = "/opt/bot-runner-cache"
 """Where the volume with the cache of wheels is mounted."""
 
+PIP_INSTALL = (
+    "python3 -m pip install --no-cache-dir --no-input --disable-pip-version-check --root-user-action=ignore"
+)
+
 WHEELS_ONLY = ("--only-binary", ":all:", "--link-mode", "copy", "--cache-dir", CACHE_FOLDER)
 REFRESHED = (*WHEELS_ONLY, "--refresh")
 WITH_BUILDS = ("--no-cache",)
 
 _CACHE_CONTROL = '{ api = "max-age=600", files = "max-age=365000000, immutable" }'
-"""How long uv relies on what it has of an operator's index, in seconds (RFC 9111): what PyPI says of itself.
-Mirrors and private indexes often say nothing, and would be asked anew for each page of each package."""
+"""How long uv caches pages and files of an operator's index, in seconds (RFC 9111): what PyPI says of itself.
+Mirrors and private indexes often say nothing, and would be asked for each page of each package again."""
 
 _CONFIG_FILE = "/dev/shm/uv.toml"  # noqa: S108 (in memory: no part of the image)
 
@@ -27,14 +36,14 @@ _UV = f"{UV_FOLDER}/ready/bin/uv"
 def install(
     requirements: Sequence[str], how: Sequence[str], environment: Mapping[str, str], index: str | None
 ) -> tuple[str, ...]:
-    """Install packages beside those of the base image, for its own interpreter.
+    """The command that installs packages with uv, for the base image's own interpreter.
 
     Args:
-        requirements: Checked ones (PEP 508), from the index only.
+        requirements: Checked ones, from the index only; they come after a ``--``.
         how: :data:`WHEELS_ONLY`, :data:`REFRESHED` or :data:`WITH_BUILDS`.
-        environment: Proxies. As arguments, since variables of the container would stay in the image.
-        index: Address of the operator's package index, which the base image's variables name as well; or
-            ``None`` for what those say, otherwise PyPI.
+        environment: Proxies, as arguments: variables of the container would stay in the image.
+        index: Address of the operator's package index, which the base image's variables name, too; ``None``
+            for the index of those variables, or PyPI.
     """
 
     def uv(*config: str) -> tuple[str, ...]:
@@ -51,7 +60,7 @@ def install(
     config = f"[[index]]\nurl = {json.dumps(index)}\ndefault = true\ncache-control = {_CACHE_CONTROL}\n"
     return (
         *("sh", "-ec", f'printf %s "$1" > {_CONFIG_FILE}; shift; exec env "$@"', "install", config),
-        # The base image's variable would win over the file, and says nothing of what may be relied on.
+        # The base image's variable would win over the file, and says nothing about caching.
         *("-u", "UV_DEFAULT_INDEX", *uv("--config-file", _CONFIG_FILE)),
     )
 
@@ -62,11 +71,11 @@ def is_missing(output: str) -> bool:
 
 
 def fetch_uv(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Install uv itself into its volume, once; whole or not at all, even if two do it at once."""
+    """The command that installs uv into its volume, completely or not at all, even if two run it at once."""
     script = (
         f"test -d {UV_FOLDER}/ready && exit; "
         f"part=$(mktemp -d {UV_FOLDER}/part.XXXXXX); "
-        # Where there is no index at all, whoever waits for this should not wait for long.
+        # Where there is no index at all, a start should not wait for long.
         "python3 -m pip --retries 1 --timeout 10 install --quiet --no-cache-dir --no-input "
         "--disable-pip-version-check --no-deps "
         f'--root-user-action=ignore --only-binary :all: --target "$part" uv=={UV_VERSION}; '
@@ -76,9 +85,10 @@ def fetch_uv(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def compile_bytecode() -> tuple[str, ...]:
-    """Compile what was installed. ``-S``: no ``.pth`` file is run; ``-I``: nothing around is imported.
+    """The command that compiles the installed packages to bytecode.
 
-    The sources stay as they are with the image, so no time stamps are checked (PEP 552).
+    ``-S`` runs no ``.pth`` file, ``-I`` imports nothing from outside. Sources in an image never
+    change, so the bytecode carries no time stamps to check (PEP 552).
     """
     script = (
         "import compileall, py_compile, sysconfig\n"
@@ -90,5 +100,21 @@ def compile_bytecode() -> tuple[str, ...]:
 
 
 def measure_cache() -> tuple[str, ...]:
-    """Print how many KiB the cache of wheels takes."""
+    """The command that prints how many KiB the cache of wheels takes."""
     return ("du", "-sk", CACHE_FOLDER)
+
+
+@contextmanager
+def pip_context(base: Image, requirements: Sequence[str], settings: Settings) -> Iterator[BuildContext]:
+    """The build context that installs requirements with pip, where uv cannot be used."""
+    with BuildContextWriter(max_size=settings.max_context_size) as writer:
+        writer.add("requirements.txt", "\n".join(requirements) + "\n")
+        lines = [f"FROM {base.id}", "COPY requirements.txt /requirements.txt"]
+        lines.append(f"RUN {PIP_INSTALL} -r /requirements.txt")
+        writer.add("Dockerfile", "\n".join(lines) + "\n")
+        # Nothing in it belongs to one tenant.
+        context = writer.finish(shared=True)
+    try:
+        yield context
+    finally:
+        context.close()

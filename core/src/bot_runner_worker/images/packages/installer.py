@@ -1,4 +1,4 @@
-"""From requirements to an image: wheels first, source builds where there is no wheel, bytecode afterwards."""
+"""Makes images of packages: wheels first, source builds where there is no wheel, bytecode afterwards."""
 
 import asyncio
 import logging
@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
+from bot_runner_worker.aio import BackgroundTasks
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, containers
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.images.base import silent
-from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.packages import commands
-from bot_runner_worker.images.packages.container import AFTERWARDS, Work, WorkContainers
+from bot_runner_worker.images.packages.container import START_DELAY, InstallContainers, InstallStep
 from bot_runner_worker.images.packages.volumes import PackageVolumes
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.identity import BUILD_ROLE, CONTENT, NAMESPACE, ROLE
@@ -25,10 +25,10 @@ from bot_runner_worker.settings import Settings
 logger = logging.getLogger(__name__)
 
 Making = Callable[[], AbstractAsyncContextManager[None]]
-"""While the context lasts, nobody takes for left over what is being made."""
+"""A context in which images and containers of builds are not taken for left over."""
 
 PLAIN = "-plain"
-"""Suffix of the tag of an image whose bytecode was compiled since: bots may have been started from it."""
+"""Suffix of the tag of an image without bytecode, once it is replaced: bots may run from it."""
 
 _NO_CONNECTION = re.compile(r"client error \(Connect\)|invalid peer certificate|error sending request")
 _UNSATISFIABLE = re.compile(r"No solution found")
@@ -41,7 +41,7 @@ class PackageInstaller:
     Args:
         engine: The Engine.
         settings: Limits of builds.
-        making: Entered for what is done when no start waits for it.
+        making: Entered for work in the background.
     """
 
     def __init__(self, engine: Engine, settings: Settings, making: Making = nullcontext) -> None:
@@ -49,26 +49,22 @@ class PackageInstaller:
         self._settings = settings
         self._making = making
         self._network = BuildNetwork(engine, settings)
-        self._work = WorkContainers(engine, settings, EngineDisk(engine, settings))
-        self._volumes = PackageVolumes(engine, settings, self._work)
-        self._afterwards: set[asyncio.Task[None]] = set()
+        self._steps = InstallContainers(engine, settings)
+        self._volumes = PackageVolumes(engine, settings, self._steps)
+        self._finishing = BackgroundTasks()
 
     async def close(self) -> None:
-        """End what goes on in the background, and leave nothing of it."""
-        for task in self._afterwards:
-            task.cancel()
-        if self._afterwards:
-            await asyncio.wait(set(self._afterwards))
-        await self._work.settled()
+        """Cancel the work in the background, and remove its containers."""
+        await self._finishing.cancel()
+        await self._steps.wait_closed()
 
-    async def settled(self) -> None:
-        """Wait until what goes on in the background is done."""
-        while self._afterwards:
-            await asyncio.wait(set(self._afterwards))
-        await self._work.settled()
+    async def wait_closed(self) -> None:
+        """Wait until the work in the background is done."""
+        await self._finishing.wait()
+        await self._steps.wait_closed()
 
     async def prepare(self, base: Image) -> None:
-        """Fetch uv, so that no start waits for it.
+        """Fetch uv before the first start needs it.
 
         Args:
             base: The base image.
@@ -82,16 +78,16 @@ class PackageInstaller:
     async def install(
         self, base: Image, requirements: Sequence[str], reference: str, progress: Progress
     ) -> bool:
-        """Make an image of a base image and packages.
+        """Install packages into a base image, and tag the result.
 
         Args:
             base: The base image.
-            requirements: Checked ones (PEP 508), from the index only.
+            requirements: From :func:`~bot_runner_worker.model.requirements.check_requirements`.
             reference: Tag of the new image.
-            progress: Told how far it is.
+            progress: Told of uv's progress.
 
         Returns:
-            False if uv cannot be had here: pip in a build does it, too.
+            False if uv does not work here; then a build with pip is the way.
 
         Raises:
             BuildError: If a requirement cannot be installed.
@@ -109,7 +105,7 @@ class PackageInstaller:
         except BuildError as error:
             output = "\n".join(error.log)
             if commands.is_missing(output):
-                # Its volume was removed behind our back, and the Engine has made an empty one.
+                # Somebody removed its volume, and the Engine has made an empty one.
                 await self._volumes.discard_uv(base)
                 return await self.install(base, requirements, reference, progress)
             if _NO_CONNECTION.search(output):
@@ -119,9 +115,7 @@ class PackageInstaller:
                 raise
             await progress("a package has no wheel: building it from its source", None)
             await install(commands.WITH_BUILDS)
-        task = asyncio.create_task(self._finish(base, reference))
-        self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+        self._finishing.start(self._finish(base, reference))
         return True
 
     async def _install_wheels(self, install: Callable[[Sequence[str]], Awaitable[None]]) -> None:
@@ -147,16 +141,16 @@ class PackageInstaller:
         settings = self._settings
         environment, index = settings.proxy_environment(), settings.package_index_url
         cache = {commands.CACHE_FOLDER: self._volumes.cache} if wheels_only else {}
-        work = Work(
+        step = InstallStep(
             image=base.id,
             command=commands.install(requirements, how, environment, index),
             network=network,
             volumes={commands.UV_FOLDER: self._volumes.uv(base), **cache},
             writable=frozenset(cache),
             cpu=await self._cpu() if wheels_only else None,
-            stays=AFTERWARDS,
+            remove_after=START_DELAY,
         )
-        async with self._work.done(work, progress) as (container, _):
+        async with self._steps.run(step, progress) as (container, _):
             await self._commit(container, reference, base.id, reference)
 
     async def _cpu(self) -> float:
@@ -169,25 +163,25 @@ class PackageInstaller:
         await containers.commit(self._engine, container, reference, image=image, labels=labels)
 
     async def _finish(self, base: Image, reference: str) -> None:
-        """Compile the bytecode of an image that is in use already."""
-        await asyncio.sleep(AFTERWARDS)
+        """Compile the bytecode of an image that is already in use."""
+        await asyncio.sleep(START_DELAY)
         try:
             async with self._making():
                 plain = await engine_images.inspect(self._engine, reference)
                 if plain is not None:
                     await self._compile(plain, reference)
-                await self._volumes.tidy(base)
+                await self._volumes.limit_cache(base)
         except (*ENGINE_TROUBLE, BuildError, BotRunnerError, TimeoutError) as error:
             # Bots start all the same, only more slowly.
             logger.warning("the bytecode of %s was not compiled: %s", reference, error)
 
     async def _compile(self, plain: Image, reference: str) -> None:
-        work = Work(
+        step = InstallStep(
             image=plain.id,
             command=commands.compile_bytecode(),
             # Bots that start at this moment come first.
             cpu_shares=128,
         )
-        async with self._work.done(work, silent) as (container, _):
+        async with self._steps.run(step, silent) as (container, _):
             await engine_images.tag(self._engine, plain.id, reference + PLAIN)
             await self._commit(container, reference, plain.id, reference)

@@ -1,4 +1,4 @@
-"""The two volumes that installing takes: uv itself, and the cache of wheels that all tenants share."""
+"""The volumes that installations use: uv itself, and the cache of wheels that all tenants share."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, volumes
 from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.images.base import silent
 from bot_runner_worker.images.packages import commands
-from bot_runner_worker.images.packages.container import Work, WorkContainers
+from bot_runner_worker.images.packages.container import InstallContainers, InstallStep
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.identity import CACHE_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.model.image import Image
@@ -17,29 +17,29 @@ from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-TRY_AGAIN_AFTER = 600.0
-"""Seconds before uv is fetched again after it could not be."""
+RETRY_AFTER = 600.0
+"""Seconds before uv is fetched again after a failure."""
 
 MEASURED_EVERY = 20
-"""After so many installations it is looked whether the cache has grown too large."""
+"""Installations between two measurements of the cache."""
 
 
 class PackageVolumes:
-    """Sees to the volumes.
+    """Fills the volume with uv, and limits the size of the cache.
 
     Args:
         engine: The Engine.
         settings: The namespace, and how large the cache may grow.
-        work: Runs containers.
+        steps: Runs containers.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, work: WorkContainers) -> None:
+    def __init__(self, engine: Engine, settings: Settings, steps: InstallContainers) -> None:
         self._engine = engine
         self._settings = settings
-        self._work = work
+        self._steps = steps
         self._labels = {NAMESPACE: settings.runner_namespace, ROLE: CACHE_ROLE}
         self._fetching = asyncio.Lock()
-        # uv is of one kind of machine and C library: the base image's.
+        # Each base image has a uv of its own: for its kind of machine and C library.
         self._ready: set[str] = set()
         self._not_before = 0.0
         self._installations = 0
@@ -54,11 +54,11 @@ class PackageVolumes:
         return self._name("uv", commands.UV_VERSION, base.id)
 
     async def are_ready(self, base: Image, network: str) -> bool:
-        """Make sure that both are there; returns whether they are.
+        """Create both volumes if they are missing; returns whether they are ready.
 
         Args:
             base: The base image.
-            network: Where the package index is reached.
+            network: A network from which the package index is reached.
 
         Raises:
             EngineError: If the Engine refuses something.
@@ -72,7 +72,7 @@ class PackageVolumes:
                 return False
             for name in (uv, self.cache):
                 await volumes.create(self._engine, name, self._labels)
-            work = Work(
+            step = InstallStep(
                 image=base.id,
                 command=commands.fetch_uv(self._settings.proxy_environment()),
                 network=network,
@@ -80,19 +80,19 @@ class PackageVolumes:
                 writable=frozenset({commands.UV_FOLDER}),
             )
             try:
-                async with self._work.done(work, silent):
+                async with self._steps.run(step, silent):
                     pass
             except (BuildError, BotRunnerError, TimeoutError) as error:
                 said = error.log[-1:] if isinstance(error, BuildError) else []
                 reason = said[0] if said else error
                 logger.warning("uv %s cannot be had, pip does its work: %s", commands.UV_VERSION, reason)
-                self._not_before = monotonic() + TRY_AGAIN_AFTER
+                self._not_before = monotonic() + RETRY_AFTER
                 return False
             self._ready.add(uv)
             return True
 
     async def discard_uv(self, base: Image) -> None:
-        """Fetch uv again the next time: there is none in its volume.
+        """Remove the volume of uv, which is empty; the next installation fetches uv again.
 
         Args:
             base: The base image.
@@ -102,11 +102,11 @@ class PackageVolumes:
             Unavailable: If the Engine does not answer.
         """
         self._ready.discard(self.uv(base))
-        await self._work.settled()
+        await self._steps.wait_closed()
         await volumes.remove(self._engine, self.uv(base))
 
-    async def tidy(self, base: Image) -> None:
-        """After some installations, empty the cache if it has grown too large.
+    async def limit_cache(self, base: Image) -> None:
+        """Count an installation; after some of them, empty the cache if it has grown too large.
 
         Args:
             base: The base image.
@@ -114,20 +114,20 @@ class PackageVolumes:
         self._installations += 1
         if self._installations % MEASURED_EVERY:
             return
-        work = Work(
+        step = InstallStep(
             image=base.id,
             command=commands.measure_cache(),
             volumes={commands.CACHE_FOLDER: self.cache},
             cpu_shares=2,
         )
         try:
-            async with self._work.done(work, silent) as (_, output):
+            async with self._steps.run(step, silent) as (_, output):
                 size = int(output[-1].split()[0]) * 1024
-            await self._work.settled()
+            await self._steps.wait_closed()
             if size > self._settings.package_cache_size:
                 logger.info("emptying the cache of packages: it has grown to %d bytes", size)
-                # Refused while an installation uses it; then the next look does it.
+                # Refused while an installation uses it; the next measurement tries again.
                 await volumes.remove(self._engine, self.cache)
                 await volumes.create(self._engine, self.cache, self._labels)
         except (*ENGINE_TROUBLE, BuildError, BotRunnerError, TimeoutError, ValueError) as error:
-            logger.warning("the cache of packages could not be looked after: %s", error)
+            logger.warning("the cache of packages could not be measured: %s", error)
