@@ -1,8 +1,8 @@
-"""Patterns of asynchronous work: fair queues, calls that run to completion, blocks that others can end."""
+"""Patterns of asynchronous work: backoff, background tasks, queues, interruptions."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from time import monotonic
 from types import TracebackType
@@ -10,6 +10,7 @@ from typing import Any, Never, Self, TypeVar
 
 from bot_runner_worker.model.errors import BotRunnerError
 
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
@@ -23,7 +24,63 @@ async def run_to_completion(call: Coroutine[Any, Any, Result]) -> Result:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # or asyncio complains that nobody has asked for it
         raise
+
+
+def backoff(first: float, longest: float) -> Iterator[float]:
+    """Yield pauses in seconds: each is twice as long as the last, up to the longest."""
+    while True:
+        yield first
+        first = min(2 * first, longest)
+
+
+async def for_each(
+    arguments: Iterable[Argument], call: Callable[[Argument], Awaitable[Result]], *, at_once: int
+) -> list[Result]:
+    """Call with each argument, a few at a time.
+
+    Returns the results in the order of the arguments. If calls fail, the first of their errors is raised when
+    all calls have ended.
+    """
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(argument: Argument) -> Result:
+        async with slots:
+            return await call(argument)
+
+    results: list[Result] = []
+    for result in await asyncio.gather(*map(one, arguments), return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+        results.append(result)
+    return results
+
+
+class BackgroundTasks:
+    """Keeps tasks that nobody awaits until they end."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task; it logs its own failures."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def wait(self) -> None:
+        """Wait until all tasks have ended, also those that start meanwhile."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def cancel(self) -> None:
+        """Cancel all tasks, and wait until they have ended."""
+        for task in set(self._tasks):
+            task.cancel()
+        await self.wait()
 
 
 async def watched(work: Coroutine[Any, Any, Result], watch: Coroutine[Any, Any, Never]) -> Result:
@@ -62,7 +119,7 @@ class Interruption:
         return self
 
     def interrupt(self, error: BotRunnerError) -> None:
-        """End the block with this error; only the first call counts, and none after the block's end."""
+        """End the block with this error. Only the first call counts, and none after the end."""
         if self._task is not None and self._error is None:
             self._error = error
             self._task.cancel()
@@ -137,7 +194,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator["Turn"]:
-        """Wait for a turn, and hold it while the block runs; whoever is cancelled leaves the queue.
+        """Wait for a turn, and hold it while the block runs.
 
         Args:
             tenant: Whose turn.
@@ -209,7 +266,7 @@ class Turn:
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[None]:
-        """Let others work while the block waits for something, and go on before those who have not begun."""
+        """Let others work while the block waits; then go on before those who wait."""
         self._queue._give_back(self._tenant)
         self.is_given_back = True
         try:

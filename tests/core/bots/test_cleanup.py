@@ -6,18 +6,17 @@ import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.examples import context_of, inspect
 
-from bot_runner_worker.bots import cleanup as sweeping
-from bot_runner_worker.bots.cleanup import PATIENCE
+from bot_runner_worker.bots import cleanup
+from bot_runner_worker.bots.cleanup import LEFT_OVER_AFTER
 from bot_runner_worker.engine import Engine, containers, images, networks
-from bot_runner_worker.isolation.probe import PROBE_ROLE
-from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE, BotKey
+from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, PROBE_ROLE, ROLE, BotKey
 
 
-async def nobody() -> bool:
+def nobody() -> bool:
     return False
 
 
-async def somebody() -> bool:
+def somebody() -> bool:
     return True
 
 
@@ -25,13 +24,13 @@ async def somebody() -> bool:
 def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let seconds go by."""
     gone = 0.0
-    real = sweeping.monotonic
+    real = cleanup.monotonic
 
     def go_by(seconds: float) -> None:
         nonlocal gone
         gone += seconds
 
-    monkeypatch.setattr(sweeping, "monotonic", lambda: real() + gone)
+    monkeypatch.setattr(cleanup, "monotonic", lambda: real() + gone)
     return go_by
 
 
@@ -59,7 +58,7 @@ async def is_there(engine: Engine, container: str) -> bool:
 @pytest.mark.engine
 async def test_what_builds_left_goes_at_once_when_nobody_is_building(runner: RunnerUnderTest) -> None:
     step, layer = await step_of_a_build(runner), await layer_of_a_build(runner)
-    assert await runner.runner.runtime.sweep(nobody) == 2
+    assert await runner.runner.runtime.sweep(nobody) == (2, set())
     assert not await is_there(runner.engine, step)
     assert await images.inspect(runner.engine, layer) is None
 
@@ -71,13 +70,13 @@ async def test_what_builds_make_stays_while_somebody_may_be_building(
     runner = await make_runner(build_timeout_seconds=100)
     step, layer = await step_of_a_build(runner), await layer_of_a_build(runner)
     runtime = runner.runner.runtime
-    assert await runtime.sweep(somebody) == 0
-    pass_time(PATIENCE)
-    assert await runtime.sweep(somebody) == 0
+    assert await runtime.sweep(somebody) == (0, set())
+    pass_time(LEFT_OVER_AFTER)
+    assert await runtime.sweep(somebody) == (0, set())
     assert await is_there(runner.engine, step)
     # By now it would have been ended.
     pass_time(101)
-    assert await runtime.sweep(somebody) == 2
+    assert await runtime.sweep(somebody) == (2, set())
     assert not await is_there(runner.engine, step)
     assert await images.inspect(runner.engine, layer) is None
 
@@ -96,10 +95,9 @@ async def test_what_a_killed_probe_left_goes_after_a_while(
     }
     probe = await containers.create(runner.engine, f"{runner.settings.runner_namespace}-probe", config)
     runtime = runner.runner.runtime
-    assert await runtime.bots_with_unused_networks() == set()
-    assert await runtime.sweep(nobody) == 0
-    pass_time(PATIENCE + 1)
-    assert await runtime.sweep(nobody) == 2
+    assert await runtime.sweep(nobody) == (0, set())
+    pass_time(LEFT_OVER_AFTER + 1)
+    assert await runtime.sweep(nobody) == (2, set())
     assert not await is_there(runner.engine, probe)
     assert await networks.inspect(runner.engine, network) is None
 
@@ -110,7 +108,7 @@ async def test_images_of_bots_and_other_namespaces_are_not_touched(make_runner: 
     step = await step_of_a_build(theirs)
     await ours.start(deployment_mode="simple", code="import time; time.sleep(99)", requirements=["six"])
     found = await inspect(ours)
-    await ours.runner.images.packages.settled()  # or somebody would be at work
-    assert await ours.runner.runtime.sweep(nobody) == 0
+    await ours.runner.images.packages.wait_closed()  # or somebody would be at work
+    assert await ours.runner.runtime.sweep(nobody) == (0, set())
     assert await images.inspect(ours.engine, found["Image"]) is not None
     assert await is_there(theirs.engine, step)

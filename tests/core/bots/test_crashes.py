@@ -54,7 +54,7 @@ async def test_a_bot_that_dies_of_its_full_disk_is_stopped_for_that(make_supervi
     """On a fast disk the file ends at its largest size before the watch, which is not here, comes by."""
     supervised = await make_supervised(crash_limit=2, container_disk_limit=8_000_000)
     supervised.begin()
-    code = "file = open('/tmp/filler', 'wb')\nwhile True: file.write(b'x' * 1_000_000)"
+    code = "file = open('/tmp/filler', 'ab')\nwhile True: file.write(b'x' * 1_000_000)"
     await supervised.start(deployment_mode="simple", code=code)
     event = await supervised.event("bot_stopped")
     assert event.details["reason"] == "disk_limit"
@@ -112,7 +112,6 @@ async def test_a_bot_that_ends_by_itself_stays_ended_and_is_announced_once(
     # Another worker, and the same one after a restart, have nothing to add.
     namespace = supervised.runner.settings.runner_namespace
     await supervised.end()
-    await supervised.runner.coordination.close()
     second = await make_supervised(runner_namespace=namespace)
     await second.supervisor.check()
     assert (await second.status())["status"] == "exited"
@@ -160,7 +159,7 @@ async def test_failures_that_no_worker_saw_count(
     supervisor: Any = supervised.supervisor
     if source == "history":
         # As if the bot were older than the window.
-        monkeypatch.setattr(supervisor._judge, "_window", timedelta(0))
+        monkeypatch.setattr(supervisor._reconciler.policy, "_window", timedelta(0))
     else:
         monkeypatch.setattr(supervisor, "_window", -60.0)
     supervised.begin()

@@ -58,7 +58,6 @@ async def test_neither_warning_nor_deadline_changes_when_the_worker_does(
     await check_later(first, hours=3.5)
     kinds = first.kinds()
     for _ in range(3):
-        await first.runner.coordination.close()
         first = await make_supervised(
             bot_max_runtime_hours=4, runner_namespace=first.runner.settings.runner_namespace
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot_runner_worker.bots.disk_quota import DiskQuota
+from bot_runner_worker.bots.container_config import DiskQuota
 from bot_runner_worker.engine import Engine, EngineError, containers
 
 LIMIT = 1000

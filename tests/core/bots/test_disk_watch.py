@@ -5,7 +5,7 @@ from tests.conftest import MakeRunner
 from tests.core.bots.watched import nobody, watched
 from tests.core.examples import answer, logs_with, status
 
-from bot_runner_worker.bots import disk_watch as disk_use
+from bot_runner_worker.bots import limits_watch
 from bot_runner_worker.engine import containers
 from bot_runner_worker.images.disk import EngineDisk, Room
 
@@ -89,7 +89,7 @@ async def test_files_without_content_count_as_well(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, often: None
 ) -> None:
     # The Engine adds up the lengths of files, which are nothing here; each takes its place all the same.
-    monkeypatch.setattr(disk_use, "SLOW_WALK", 0.0)
+    monkeypatch.setattr(limits_watch, "SLOW_WALK", 0.0)
     runner = await make_runner(container_disk_limit=50 * MIB)
     await runner.start(bot_id="quiet")
     async with watched(runner) as found:
@@ -110,8 +110,8 @@ async def test_a_quickly_shrinking_disk_is_looked_at_out_of_turn(
         return room
 
     monkeypatch.setattr(EngineDisk, "room", shown)
-    monkeypatch.setattr(disk_use, "INTERVAL", 3600.0)
-    monkeypatch.setattr(disk_use, "URGENT_SHARE", 1e9)
+    monkeypatch.setattr(limits_watch, "DISK_INTERVAL", 3600.0)
+    monkeypatch.setattr(limits_watch, "URGENT_SHARE", 1e9)
     looks = 0
     inspect = containers.inspect
 
@@ -121,7 +121,7 @@ async def test_a_quickly_shrinking_disk_is_looked_at_out_of_turn(
         return await inspect(*args, **options)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr(containers, "inspect", counted)
-    watch = disk_use.DiskUseWatch(runner.engine, runner.settings)
+    watch = limits_watch.DiskWatch(runner.engine, runner.settings)
 
     async def looked() -> bool:
         nonlocal looks

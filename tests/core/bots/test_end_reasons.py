@@ -8,7 +8,7 @@ from tests.core.examples import inspect
 from tests.core.examples import status as status_of
 
 from bot_runner_worker.engine import EngineError, containers
-from bot_runner_worker.model.end_reasons import NORMAL_WEIGHT, WARNED_WEIGHT, EndReason, RecordedEnd
+from bot_runner_worker.model.end_reasons import NORMAL_WEIGHT, WARNED_WEIGHT, EndReason, Termination
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.spec import BotRecord
 from bot_runner_worker.testing.waiting import until
@@ -25,25 +25,25 @@ STATUSES = {
 }
 
 
-@pytest.mark.parametrize("verdict", EndReason)
+@pytest.mark.parametrize("reason", EndReason)
 @pytest.mark.parametrize("exit_code", [None, 0, 3, 255])
 @pytest.mark.parametrize("oom_killed", [False, True])
 def test_a_weight_is_read_back_as_what_it_was_made_of(
-    verdict: EndReason, exit_code: int | None, oom_killed: bool
+    reason: EndReason, exit_code: int | None, oom_killed: bool
 ) -> None:
-    weight = RecordedEnd(verdict, exit_code, oom_killed).weight
-    read = RecordedEnd.of_weight(weight)
-    assert read.verdict is verdict
-    if verdict is EndReason.CRASHED and exit_code is not None:
+    weight = Termination(reason, exit_code, oom_killed).weight
+    read = Termination.of_weight(weight)
+    assert read.reason is reason
+    if reason is EndReason.CRASHED and exit_code is not None:
         assert (read.exit_code, read.oom_killed) == (exit_code, oom_killed)
-    # Docker takes 2 to 262144; a bot that runs must not have one that is read as a verdict of its own.
+    # Docker takes 2 to 262144; a bot that runs must not have one that is read as an end reason of its own.
     assert NORMAL_WEIGHT <= weight <= 262_144
     assert weight != WARNED_WEIGHT
 
 
 def test_a_weight_that_stands_for_nothing_is_a_stop() -> None:
-    assert RecordedEnd.of_weight(0).verdict is EndReason.STOPPED
-    assert RecordedEnd.of_weight(77).verdict is EndReason.STOPPED
+    assert Termination.of_weight(0).reason is EndReason.STOPPED
+    assert Termination.of_weight(77).reason is EndReason.STOPPED
 
 
 async def record_of(runner: RunnerUnderTest) -> BotRecord:
@@ -85,7 +85,7 @@ async def test_a_bot_is_ended_in_whatever_state_it_is(make_runner: MakeRunner, s
     assert found["State"]["Status"] == "exited"
     assert found["HostConfig"]["RestartPolicy"]["Name"] == "no"
     record = await record_of(runner)
-    assert (record.verdict, record.status) == (EndReason.LOG_FLOOD, "stopped")
+    assert (record.end_reason, record.status) == (EndReason.LOG_FLOOD, "stopped")
 
 
 @pytest.mark.slow
@@ -108,18 +108,18 @@ async def test_a_bot_that_the_engine_cannot_change_in_this_moment_is_stopped_fir
     await runner.runner.runtime.end(await record_of(runner), EndReason.EXPIRED)
     assert states == ["running", "exited"]
     record = await record_of(runner)
-    assert (record.verdict, record.status) == (EndReason.EXPIRED, "expired")
+    assert (record.end_reason, record.status) == (EndReason.EXPIRED, "expired")
 
 
 @pytest.mark.slow
-async def test_each_verdict_is_read_back_in_words(make_runner: MakeRunner) -> None:
+async def test_each_end_reason_is_read_back_in_words(make_runner: MakeRunner) -> None:
     runner = await make_runner(stop_grace_seconds=0)
     # A bot that is killed in the middle of its next run has another exit code.
     await brought_to(runner, "restarting")
     runtime = runner.runner.runtime
     failed = await record_of(runner)
-    for verdict, (status, reason) in STATUSES.items():
-        await runtime.end(failed, verdict)
+    for end_reason, (status, reason) in STATUSES.items():
+        await runtime.end(failed, end_reason)
         report = await status_of(runner)
         assert (report["status"], report["reason"]) == (status, reason)
         listed = (await runner.task("list_bots", user_id="alice")).data["bots"]
@@ -127,13 +127,13 @@ async def test_each_verdict_is_read_back_in_words(make_runner: MakeRunner) -> No
 
 
 @pytest.mark.slow
-async def test_a_restart_takes_the_verdict_back(runner: RunnerUnderTest) -> None:
+async def test_a_restart_takes_the_end_reason_back(runner: RunnerUnderTest) -> None:
     await runner.start()
-    for verdict in EndReason:
-        await runner.runner.runtime.end(await record_of(runner), verdict)
+    for reason in EndReason:
+        await runner.runner.runtime.end(await record_of(runner), reason)
         assert (await runner.task("restart_bot", user_id="alice", bot_id="bot")).data["status"] == "started"
         record = await record_of(runner)
-        assert (record.verdict, record.status, record.reason) == (None, "running", "")
+        assert (record.end_reason, record.status, record.reason) == (None, "running", "")
         host = (await inspect(runner))["HostConfig"]
         assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 0}
         assert host["CpuShares"] == NORMAL_WEIGHT

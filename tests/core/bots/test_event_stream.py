@@ -164,11 +164,10 @@ async def test_what_happened_while_the_engine_was_out_of_reach_is_noticed_afterw
     event = await supervised.event("bot_removed")
     assert event.bot.bot_id == "removed"
     await supervised.state(bot_id="paused")
+    await until(lambda: wire.subscriptions >= 2, 30, "the events are subscribed to again")
     # And what happens from now on is noticed as well.
-    before = wire.subscriptions
     await supervised.docker("pause", "paused")
     await supervised.state(bot_id="paused")
-    assert before >= 2
 
 
 @pytest.mark.slow
@@ -205,24 +204,3 @@ async def test_a_stream_that_falls_silent_is_opened_again(
     await until(lambda: wire.subscriptions >= 3, 30, "it is opened again")
     await supervised.start(code="print('bye')", deployment_mode="simple")
     await supervised.event("bot_exited")
-
-
-@pytest.mark.slow
-async def test_one_worker_looks_after_the_bots_and_another_takes_over(
-    make_supervised: MakeSupervised,
-) -> None:
-    first = await make_supervised()
-    second = await make_supervised(runner_namespace=first.runner.settings.runner_namespace)
-    await first.start(code="import time; time.sleep(1)", deployment_mode="simple", bot_id="one")
-    first.begin()
-    await until(lambda: first.supervisor.last_pass is not None, 30, "the first looks")
-    second.begin()
-    await first.event("bot_exited")
-    assert second.kinds() == []
-    assert list(second.supervisor.last_seen) == []
-    await first.end()
-    await first.runner.coordination.close()
-    await second.start(code="import time; time.sleep(1) # 2", deployment_mode="simple", bot_id="two")
-    await second.supervisor.look()
-    await second.event("bot_exited")
-    assert first.kinds() == second.kinds() == ["bot_exited"]

@@ -14,13 +14,13 @@ class Story:
     """Events of one container, each a little later than the one before."""
 
     def __init__(self, window: float = 600, grace: float = 30) -> None:
-        self.deaths = ExitHistory(window, grace)
+        self.exits = ExitHistory(window, grace)
         self.at = time.time() - 100
 
     def tell(self, action: str, *, after: float = 0.01, **attributes: str) -> ContainerEvent:
         self.at += after
         event = ContainerEvent(action, "id", self.at, attributes)
-        self.deaths.note(event)
+        self.exits.note(event)
         return event
 
     def fail(self, code: int = 1, **how: Any) -> ContainerEvent:
@@ -30,7 +30,7 @@ class Story:
 
     @property
     def failures(self) -> int:
-        return len(self.deaths.failures("id"))
+        return len(self.exits.failures("id"))
 
 
 def test_failures_are_counted_and_ends_without_failure_are_not() -> None:
@@ -39,8 +39,8 @@ def test_failures_are_counted_and_ends_without_failure_are_not() -> None:
     story.fail(0)
     story.fail(137)
     assert story.failures == 2
-    assert story.deaths.failures("id")[-1].exit_code == 137
-    assert story.deaths.failures("another") == []
+    assert story.exits.failures("id")[-1].exit_code == 137
+    assert story.exits.failures("another") == []
 
 
 def test_an_end_after_a_signal_was_asked_for() -> None:
@@ -48,7 +48,7 @@ def test_an_end_after_a_signal_was_asked_for() -> None:
     story.tell("kill", signal="15")
     story.tell("die", exitCode="143")
     assert story.failures == 0
-    assert (last := story.deaths.last("id")) is not None
+    assert (last := story.exits.last("id")) is not None
     assert last.asked_for
 
 
@@ -71,10 +71,10 @@ def test_events_that_are_told_again_count_once() -> None:
     story = Story()
     again = [story.fail(), story.fail()]
     for event in again:
-        story.deaths.note(event)
+        story.exits.note(event)
     assert story.failures == 2
     # And an old end told again is not taken for the last one.
-    assert story.deaths.last("id") is None
+    assert story.exits.last("id") is None
 
 
 def test_failures_grow_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_want_of_memory_is_told_by_its_event() -> None:
     story.tell("oom")
     story.fail(1)
     story.fail(137)
-    first, second = story.deaths.failures("id")
+    first, second = story.exits.failures("id")
     assert (first.oom_killed, second.oom_killed) == (True, False)
 
 
@@ -115,9 +115,9 @@ def test_want_of_memory_counts_whether_it_is_told_before_the_end_or_after() -> N
     story = Story()
     story.tell("die", exitCode="137")
     story.tell("oom")
-    assert (last := story.deaths.last("id")) is not None
+    assert (last := story.exits.last("id")) is not None
     assert last.oom_killed
-    assert [each.oom_killed for each in story.deaths.failures("id")] == [True]
+    assert [each.oom_killed for each in story.exits.failures("id")] == [True]
 
 
 def test_whoever_changes_what_a_bot_should_do_begins_to_count_anew() -> None:
@@ -132,16 +132,16 @@ def test_what_is_gone_is_forgotten() -> None:
     story.fail()
     story.tell("kill")
     story.tell("die", exitCode="1")
-    story.deaths.keep({"another"})
+    story.exits.keep({"another"})
     assert story.failures == 0
-    assert story.deaths.last("id") is None
+    assert story.exits.last("id") is None
 
 
 def test_an_end_can_be_taken_for_somebody_elses_doing() -> None:
     story = Story()
     story.tell("die", exitCode="0")
-    story.deaths.interrupt("id")
-    assert (last := story.deaths.last("id")) is not None
+    story.exits.interrupt("id")
+    assert (last := story.exits.last("id")) is not None
     assert last.asked_for
     story.tell("start")
-    assert story.deaths.last("id") is None
+    assert story.exits.last("id") is None

@@ -7,7 +7,7 @@ from tests.conftest import MakeRunner
 from tests.core.bots.watched import nobody, watched
 from tests.core.examples import logs_with, status
 
-from bot_runner_worker.bots import log_watch as log_rate
+from bot_runner_worker.bots import limits_watch
 
 FLOOD_OF_LINES = """
 while True:
@@ -56,7 +56,7 @@ async def test_a_bot_that_floods_its_log_is_stopped_beside_others(
     make_runner: MakeRunner, often: None, code: str
 ) -> None:
     # A busy machine leaves a flooder less than the default.
-    runner = await make_runner(container_log_rate_limit="200k")
+    runner = await make_runner(container_limits_watch_limit="200k")
     await runner.start(bot_id="bursts", code=BURSTS)
     await runner.start(bot_id="talkative", code=TALKATIVE)
     # Looked at this often, the large burst at the start could be found four times before it is over.
@@ -78,14 +78,14 @@ async def test_bursts_and_steady_talk_never_add_up_to_a_flood(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As often as can be, and each bot is followed each time.
-    monkeypatch.setattr(log_rate, "INTERVAL", 0.0)
-    monkeypatch.setattr(log_rate, "SHARE", 1e9)
-    monkeypatch.setattr(log_rate.LogRateWatch, "_is_dense", lambda *_: True)
-    runner = await make_runner(container_log_rate_limit="100k")
+    monkeypatch.setattr(limits_watch, "LOG_INTERVAL", 0.0)
+    monkeypatch.setattr(limits_watch, "LOG_SHARE", 1e9)
+    monkeypatch.setattr(limits_watch.LogWatch, "_is_dense", lambda *_: True)
+    runner = await make_runner(container_limits_watch_limit="100k")
     for bot_id, code in (("bursts", BURSTS), ("talkative", TALKATIVE)):
         await runner.start(bot_id=bot_id, code=code)
-    watch = log_rate.LogRateWatch(runner.engine, runner.settings)
-    for _ in range(2 * log_rate.STRIKES):
+    watch = limits_watch.LogWatch(runner.engine, runner.settings)
+    for _ in range(2 * limits_watch.STRIKES):
         await watch.look(nobody)
 
 
@@ -94,14 +94,14 @@ async def test_quiet_bots_are_not_followed(make_runner: MakeRunner, monkeypatch:
     runner = await make_runner()
     await runner.start()
     await logs_with(runner, "ready")
-    monkeypatch.setattr(log_rate, "INTERVAL", 0.0)
+    monkeypatch.setattr(limits_watch, "LOG_INTERVAL", 0.0)
     followed: list[str] = []
 
     async def follow(self: object, bot: object, container: str, *_: object) -> None:
         followed.append(container)
 
-    monkeypatch.setattr(log_rate.LogRateWatch, "_follow", follow)
-    watch = log_rate.LogRateWatch(runner.engine, runner.settings)
+    monkeypatch.setattr(limits_watch.LogWatch, "_follow", follow)
+    watch = limits_watch.LogWatch(runner.engine, runner.settings)
     for _ in range(5):
         await watch.look(nobody)
         await asyncio.sleep(0.1)

@@ -77,7 +77,7 @@ async def test_a_stop_holds_for_a_bot_that_is_down_and_about_to_come_back(by_han
     await by_hand.start(code=GRACEFUL, deployment_mode="simple")
     await logs_with(by_hand, "ready")
     await by_hand.docker("stop")
-    # Nobody has judged its end yet.
+    # Nobody has noted its end yet.
     assert (await by_hand.status())["status"] == "exited"
     await by_hand.task("stop_bot", **BOT)
     await by_hand.supervisor.check()
@@ -163,21 +163,21 @@ async def test_a_bot_whose_image_was_removed_comes_back(by_hand: Supervised) -> 
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    "reason",
     [pytest.param("expired", marks=pytest.mark.engine), pytest.param("stopped", marks=pytest.mark.slow)],
 )
-async def test_what_a_worker_had_judged_before_it_was_killed_is_finished(
-    by_hand: Supervised, verdict: str
+async def test_an_end_that_a_worker_had_noted_before_it_was_killed_is_finished(
+    by_hand: Supervised, reason: str
 ) -> None:
-    """The verdict is there, and the bot still runs."""
+    """The end reason is there, and the bot still runs."""
     first = await by_hand.start()
-    weight = {"stopped": 1024, "expired": 1025}[verdict]
+    weight = {"stopped": 1024, "expired": 1025}[reason]
     await containers.set_policy(
         by_hand.engine, first.data["container_id"], restart={"Name": "no"}, cpu_shares=weight
     )
     await by_hand.supervisor.check()
-    assert (await by_hand.status())["status"] == verdict
-    assert by_hand.kinds() == [f"bot_{verdict}"]
+    assert (await by_hand.status())["status"] == reason
+    assert by_hand.kinds() == [f"bot_{reason}"]
 
 
 async def another_container(by_hand: Supervised, suffix: str) -> str:

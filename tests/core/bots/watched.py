@@ -1,4 +1,4 @@
-"""Runners whose watcher is at work, and bots that misbehave on the real Engine."""
+"""Runners whose limits are watched, and bots that misbehave on the real Engine."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 from tests.conftest import RunnerUnderTest
 
-from bot_runner_worker.bots.limit_violation import LimitViolation
+from bot_runner_worker.bots.limits_watch import LimitViolation
 from bot_runner_worker.model.events import BotEvent, EventType
 from bot_runner_worker.testing.waiting import until
 
 
 class Watched:
-    """What a runner tells about the bots that its watcher ends."""
+    """What a runner tells about the bots that its watch ends."""
 
     def __init__(self) -> None:
         self.events: list[BotEvent] = []
@@ -30,11 +30,11 @@ class Watched:
 
 @asynccontextmanager
 async def watched(runner: RunnerUnderTest) -> AsyncIterator[Watched]:
-    """The runner with its watcher at work, and its supervisor, which must not take an end for a death."""
+    """The runner with its limits watched, and its supervisor, which must not take an end for a death."""
     result = Watched()
     runner.runner.announcer.listen(result.hear)
     work = [
-        asyncio.create_task(runner.runner.watcher.run()),
+        asyncio.create_task(runner.runner.limits_watch.run()),
         asyncio.create_task(runner.runner.supervisor.run()),
     ]
     try:
@@ -45,6 +45,6 @@ async def watched(runner: RunnerUnderTest) -> AsyncIterator[Watched]:
         await asyncio.wait(work)
 
 
-async def nobody(excess: LimitViolation) -> None:
+async def nobody(violation: LimitViolation) -> None:
     """Stands for what is done with a bot that does too much: here, none does."""
-    raise AssertionError(excess)
+    raise AssertionError(violation)

@@ -1,10 +1,14 @@
-"""Telling whoever wants to know what happened to a bot: plugins, and the orchestrator."""
+"""Announcements of what happens to bots, for plugins and the orchestrator."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from bot_runner_worker.bots.diagnosis import LAST_LINES, clean_last_lines, hint_for
+from bot_runner_worker.bots.protocol import BotRuntime
+from bot_runner_worker.engine import ENGINE_TROUBLE
+from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.events import BotEvent, EventType
 from bot_runner_worker.model.spec import BotRecord
 
@@ -12,15 +16,21 @@ logger = logging.getLogger(__name__)
 
 Listener = Callable[[BotEvent], Awaitable[None]]
 
+_EVENTS = {
+    EndReason.STOPPED: EventType.STOPPED,
+    EndReason.EXPIRED: EventType.EXPIRED,
+    EndReason.EXITED: EventType.EXITED,
+    EndReason.CRASHED: EventType.CRASHED,
+    EndReason.DISK_LIMIT: EventType.STOPPED,
+    EndReason.LOG_FLOOD: EventType.STOPPED,
+}
+
 
 class Announcer:
-    """Tells each listener of each event; one that fails is logged, and changes nothing.
+    """Tells each listener of each event. A listener that fails is logged."""
 
-    Args:
-        listeners: Told from the beginning.
-    """
-
-    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+    def __init__(self, runtime: BotRuntime, listeners: Iterable[Listener] = ()) -> None:
+        self._runtime = runtime
         self._listeners = list(listeners)
 
     def listen(self, listener: Listener) -> None:
@@ -35,3 +45,38 @@ class Announcer:
                 await listener(event)
             except Exception:
                 logger.exception("a listener failed on %s", kind)
+
+    async def tell_end(self, record: BotRecord, reason: EndReason, **more: int) -> None:
+        """Tell all listeners that a bot has ended for good.
+
+        Args:
+            record: The bot as it was before.
+            reason: Why it was ended.
+            **more: Facts for the event.
+        """
+        details: dict[str, Any] = {"reason": reason.name.lower()}
+        if reason is EndReason.STOPPED:
+            # A stop on request needs none.
+            details = {}
+        if reason in (EndReason.CRASHED, EndReason.EXITED):
+            details |= {
+                "exit_code": record.exit_code,
+                "oom_killed": record.oom_killed,
+                "restart_count": record.restart_count,
+            }
+        if reason is EndReason.CRASHED:
+            lines = await self._last_lines(record)
+            details |= {
+                "reason": "out_of_memory" if record.oom_killed else "failed",
+                "last_lines": lines,
+                "hint": hint_for(record, lines),
+            }
+        await self.tell(_EVENTS[reason], record, **details, **more)
+
+    async def _last_lines(self, record: BotRecord) -> list[str]:
+        try:
+            found = await self._runtime.logs(record.bot, lines=LAST_LINES, since=None)
+        except ENGINE_TROUBLE as error:
+            logger.warning("the last lines of %s cannot be read: %s", record.name, error)
+            return []
+        return clean_last_lines(record, found[1].text) if found else []

@@ -1,12 +1,18 @@
-"""The container create call of a bot: what the plugins proposed, inside what the core imposes."""
+"""The configuration of a bot's container: the plugins' options inside the core's limits."""
 
+import logging
+import re
 from typing import Any
 
+from bot_runner_worker.containers import hardened
+from bot_runner_worker.engine import Engine, EngineError, containers
 from bot_runner_worker.model import identity
 from bot_runner_worker.model.options import ContainerOptions
 from bot_runner_worker.model.results import timestamp
 from bot_runner_worker.model.spec import BotSpec
 from bot_runner_worker.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 NEXT = "-next"
 """Suffix of the name of a container that is about to become the bot."""
@@ -21,6 +27,8 @@ one minute, even while no worker is there. When to give it up is the supervisor'
 STOPPED_POLICY = {"Name": "no"}
 """A bot that should not run. The policy is the one part of a container that can be changed later and is kept
 by the Engine, so it doubles as the record of what is wanted."""
+
+_QUOTA_REFUSED = re.compile("storage-opt", re.IGNORECASE)
 
 _VOLUME_SIZE = 64 * 1024 * 1024
 
@@ -54,27 +62,19 @@ def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGTERM",
         "StopTimeout": settings.stop_grace_seconds,
-        "HostConfig": {
-            "Init": True,
-            "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges:true"],
-            "Memory": spec.limits.memory,
-            "MemorySwap": spec.limits.memory,
-            "NanoCpus": int(max(spec.limits.cpu, cpu) * 1_000_000_000),
-            "PidsLimit": spec.limits.pids,
-            "Ulimits": [_ulimit("fsize", _FILE_SIZE_FACTOR * settings.container_disk_limit)],
-            "NetworkMode": network,
-            "IpcMode": "private",
-            "RestartPolicy": RUNNING_POLICY,
-            "LogConfig": {
-                "Type": "json-file",
-                "Config": {"max-size": str(settings.container_log_limit // 2), "max-file": "2"},
-            },
-            # A volume of the image would be a directory without any limit on the host.
-            "Tmpfs": {path: f"rw,nosuid,nodev,size={size}" for path, size in tmpfs.items()},
-        },
+        "HostConfig": hardened(
+            memory=spec.limits.memory,
+            cpu=max(spec.limits.cpu, cpu),
+            pids=spec.limits.pids,
+            log_size=settings.container_log_limit,
+            network=network,
+            ulimits={"fsize": _FILE_SIZE_FACTOR * settings.container_disk_limit},
+            restart=RUNNING_POLICY,
+        )
+        # A volume of the image would be a directory without any limit on the host.
+        | {"Tmpfs": {path: f"rw,nosuid,nodev,size={size}" for path, size in tmpfs.items()}},
     }
-    config["HostConfig"] |= _openings(options)
+    config["HostConfig"] |= _granted(options)
     if settings.container_runtime is not None:
         config["HostConfig"]["Runtime"] = settings.container_runtime
     if options.entrypoint is not None:
@@ -88,7 +88,7 @@ def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float
     return config
 
 
-def _openings(options: ContainerOptions) -> dict[str, Any]:
+def _granted(options: ContainerOptions) -> dict[str, Any]:
     found: dict[str, Any] = {
         "CapAdd": list(options.capabilities),
         "Devices": [
@@ -115,10 +115,6 @@ def _openings(options: ContainerOptions) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def _ulimit(name: str, value: int) -> dict[str, Any]:
-    return {"Name": name, "Soft": value, "Hard": value}
-
-
 def _labels(spec: BotSpec, settings: Settings) -> dict[str, str]:
     return {
         **spec.bot.labels(settings.runner_namespace),
@@ -137,3 +133,41 @@ def _labels(spec: BotSpec, settings: Settings) -> dict[str, str]:
 def _neutral_labels(spec: BotSpec) -> dict[str, str]:
     # Labels of an image reach its containers: one that posed as the runner's would be believed.
     return {name: "" for name in spec.image.labels if name.startswith(identity.LABEL_PREFIX)}
+
+
+class DiskQuota:
+    """Creates containers with a limit on their writable layer, if the Engine has such.
+
+    With overlay2 that takes XFS with project quotas. Elsewhere the Engine refuses to create the container,
+    which is tried once. The quota lies a little above the limit for which
+    :mod:`bot_runner_worker.bots.limits_watch` ends bots, so that a bot is told why it was ended, however fast
+    it writes.
+
+    Args:
+        engine: The Engine.
+        limit: Bytes that a bot may write.
+    """
+
+    def __init__(self, engine: Engine, limit: int) -> None:
+        self._engine = engine
+        self._size = limit + limit // 10
+        self._refused = False
+
+    async def create(self, name: str, config: dict[str, Any]) -> str:
+        """Create a container and return its id.
+
+        Raises:
+            EngineError: See :func:`bot_runner_worker.engine.containers.create`.
+        """
+        if not self._refused:
+            host = {**config["HostConfig"], "StorageOpt": {"size": str(self._size)}}
+            try:
+                return await containers.create(self._engine, name, {**config, "HostConfig": host})
+            except EngineError as error:
+                if not _QUOTA_REFUSED.search(error.message):
+                    raise
+                self._refused = True
+                logger.info(
+                    "disk use of bots is watched, since the Engine cannot limit it: %s", error.message
+                )
+        return await containers.create(self._engine, name, config)

@@ -1,12 +1,14 @@
-"""More CPU for a bot's first seconds: what its author waits for is mostly its imports, under the CPU limit.
+"""Startup CPU boost: more CPU for a bot's first seconds.
 
-All bots weigh the same while the CPUs are busy, so one that starts takes no more than its share from others.
-The limit that a bot comes down to is in a label: if this worker dies meanwhile, the supervisor sees to it.
+Those seconds are mostly imports. All bots weigh the same while the CPUs are busy, so one that starts takes no
+more than its share from others. The limit that a bot comes down to is in a label: if this worker dies
+meanwhile, the supervisor sees to it.
 """
 
 import asyncio
 import logging
 
+from bot_runner_worker.aio import BackgroundTasks
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError, containers
 from bot_runner_worker.settings import Settings
 
@@ -17,27 +19,19 @@ _PAUSE = 1.0
 
 
 class CpuBoost:
-    """Begins and ends them.
-
-    Args:
-        engine: The Engine.
-        settings: How much, and for how long.
-    """
+    """Gives bots more CPU at their start, and brings them down to their limits."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._cpu = settings.start_burst_cpu
         self._seconds = settings.start_burst_seconds
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._timers = BackgroundTasks()
 
     async def cpu(self, limit: float) -> float:
         """With how many cores a bot starts.
 
         Args:
             limit: What it may use later.
-
-        Raises:
-            Unavailable: If the Engine does not answer.
         """
         if self._cpu <= limit or not self._seconds:
             return limit
@@ -45,15 +39,8 @@ class CpuBoost:
         return max(limit, min(self._cpu, float(await self._engine.cpus())))
 
     def began(self, container: str, limit: float) -> None:
-        """A bot has started: bring it down to its limit in a while.
-
-        Args:
-            container: Its container's id.
-            limit: Cores.
-        """
-        task = asyncio.create_task(self._end_later(container, limit))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        """A bot has started: bring it down to its limit in a while."""
+        self._timers.start(self._end_later(container, limit))
 
     async def _end_later(self, container: str, limit: float) -> None:
         await asyncio.sleep(self._seconds)
@@ -61,17 +48,13 @@ class CpuBoost:
             try:
                 await self.end(container, limit)
             except ENGINE_TROUBLE as error:
-                logger.debug("the start burst of %s goes on: %s", container[:12], error)
+                logger.debug("the CPU boost of %s goes on: %s", container[:12], error)
                 await asyncio.sleep(_PAUSE)
             else:
                 return
 
     async def end(self, container: str, limit: float) -> None:
         """Bring a container down to its limit; one that is gone is fine.
-
-        Args:
-            container: Its id.
-            limit: Cores.
 
         Raises:
             EngineError: In the moment in which its process starts or ends.
@@ -84,8 +67,5 @@ class CpuBoost:
                 raise
 
     async def close(self) -> None:
-        """Leave the bursts that go on to the supervisor."""
-        for task in self._under_way:
-            task.cancel()
-        if self._under_way:
-            await asyncio.wait(set(self._under_way))
+        """Leave the boosts that go on to the supervisor."""
+        await self._timers.cancel()

@@ -1,4 +1,4 @@
-"""What authors meet most when a bot dies, recognised from its last lines: a hint in their own terms."""
+"""Hints for a bot's author, from the last lines of a bot that died."""
 
 import re
 from collections.abc import Callable
@@ -69,7 +69,7 @@ _SIGNS = (
     ),
 )
 
-_VERDICT_HINTS = {
+_END_REASON_HINTS = {
     EndReason.DISK_LIMIT: "Let the bot delete the files that it no longer needs, and start it again: its "
     "disk is empty then. The operator sets the limit with CONTAINER_DISK_LIMIT.",
     EndReason.LOG_FLOOD: "Print less: look for a loop that logs without a pause, and raise the log level. "
@@ -90,8 +90,8 @@ def hint_for(record: BotRecord, last_lines: list[str]) -> str:
         record: The bot.
         last_lines: Its output, oldest first.
     """
-    if record.verdict in _VERDICT_HINTS:
-        return _VERDICT_HINTS[record.verdict]
+    if record.end_reason in _END_REASON_HINTS:
+        return _END_REASON_HINTS[record.end_reason]
     if record.oom_killed:
         return "The bot ran out of memory: let it use less, or ask for more with resource_limits.memory_mb."
     if not record.exit_code:

@@ -3,33 +3,24 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from bot_runner_worker.aio import FairQueue, run_to_completion
-from bot_runner_worker.bots.cleanup import Sweeper
-from bot_runner_worker.bots.container_config import (
-    NEXT,
-    PREVIOUS,
-    RUNNING_POLICY,
-    STOPPED_POLICY,
-    container_config,
-)
-from bot_runner_worker.bots.container_state import ContainerState, Survey, Surveyor, for_each, principal
+from bot_runner_worker.bots.cleanup import Cleanup
+from bot_runner_worker.bots.container_config import NEXT, PREVIOUS, DiskQuota, container_config
+from bot_runner_worker.bots.container_state import ContainerState, Inspector, Snapshot
 from bot_runner_worker.bots.cpu_boost import CpuBoost
-from bot_runner_worker.bots.disk_quota import DiskQuota
+from bot_runner_worker.bots.end_reasons import EndReasonStore
 from bot_runner_worker.bots.log_pages import page_of, position_of
-from bot_runner_worker.bots.pending_end_reasons import PendingEndReasons
-from bot_runner_worker.bots.protocol import EngineRun, LogPage
+from bot_runner_worker.bots.protocol import Action, LogPage
 from bot_runner_worker.bots.purge import Purge
-from bot_runner_worker.bots.records import moment, record_of_inspection, record_of_row
 from bot_runner_worker.bots.recovery import Recovery
 from bot_runner_worker.engine import Engine, EngineError, containers, logs
-from bot_runner_worker.engine.events import ContainerEvent, container_events, current_run
-from bot_runner_worker.model.end_reasons import NORMAL_WEIGHT, WARNED_WEIGHT, EndReason, RecordedEnd
+from bot_runner_worker.engine.events import ContainerEvent, container_events
+from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
-from bot_runner_worker.model.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, BotKey
+from bot_runner_worker.model.identity import NAMESPACE, ROLE, BotKey
 from bot_runner_worker.model.spec import BotRecord, BotSpec
 from bot_runner_worker.networks.bots import BotNetworks
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
@@ -47,58 +38,25 @@ STARTS_OF_ONE_TENANT = 4
 
 
 class DockerRuntime:
-    """Implements :class:`bot_runner_worker.bots.protocol.BotRuntime`.
-
-    Args:
-        engine: The Engine.
-        settings: Namespace, network, limits.
-        ahead: Networks that lie ready.
-    """
+    """Implements :class:`bot_runner_worker.bots.protocol.SupervisedRuntime`."""
 
     def __init__(self, engine: Engine, settings: Settings, ahead: PrewarmedNetworks | None = None) -> None:
         self._engine = engine
         self._settings = settings
         self._networks = BotNetworks(engine, settings, ahead)
-        self._bursts = CpuBoost(engine, settings)
+        self._boosts = CpuBoost(engine, settings)
         self._starts = FairQueue(STARTS_AT_ONCE, most_of_one=STARTS_OF_ONE_TENANT)
-        self._unwritten = PendingEndReasons(engine)
-        self._surveyor = Surveyor(engine, settings.runner_namespace, self._unwritten.read)
-        self._repairs = Recovery(engine, settings.runner_namespace, self._networks, self._surveyor)
-        self._sweeper = Sweeper(engine, settings, ahead)
+        self._end_reasons = EndReasonStore(engine)
+        self._inspector = Inspector(engine, settings.runner_namespace, self._end_reasons)
+        self._recovery = Recovery(engine, settings.runner_namespace, self._networks, self._inspector)
+        self._cleanup = Cleanup(engine, settings, ahead)
         self._quota = DiskQuota(engine, settings.container_disk_limit)
 
     async def find(self, bot: BotKey) -> BotRecord | None:
-        name = bot.container_name(self._settings.runner_namespace)
-        container = await containers.inspect(self._engine, name)
-        if container is not None and self._owns(container["Config"]["Labels"] or {}, bot):
-            return record_of_inspection(self._unwritten.read(container))
-        # One that gives way to its replacement, or that somebody has renamed, still is the bot.
-        found = [each for each in await self._surveyor.look_at(bot) if not each.record.name.endswith(NEXT)]
-        sighting = principal(found, name)
-        return sighting.record if sighting else None
-
-    def _owns(self, labels: dict[str, str], bot: BotKey) -> bool:
-        wanted = {ROLE: "bot", **bot.labels(self._settings.runner_namespace)}
-        return all(labels.get(name) == value for name, value in wanted.items())
+        return await self._inspector.find(bot)
 
     async def list_bots(self, user_id: str | None = None) -> list[BotRecord]:
-        wanted = {ROLE: "bot", NAMESPACE: self._settings.runner_namespace}
-        wanted |= {USER_ID: user_id} if user_id is not None else {}
-        rows = await containers.list_by_labels(self._engine, wanted)
-        found = await for_each((row for row in rows if BOT_ID in row["Labels"]), self._record)
-        records: dict[BotKey, BotRecord] = {}
-        for record in filter(None, found):
-            # While a bot is being replaced there are two containers; the one without a suffix is the bot.
-            if record.bot not in records or not record.name.endswith((NEXT, PREVIOUS)):
-                records[record.bot] = record
-        return sorted(records.values(), key=lambda each: (each.started_at, each.bot.bot_id))
-
-    async def _record(self, row: Mapping[str, Any]) -> BotRecord | None:
-        return record_of_row(row) or await self._inspected(row["Id"])
-
-    async def _inspected(self, container_id: str) -> BotRecord | None:
-        container = await containers.inspect(self._engine, container_id)
-        return record_of_inspection(self._unwritten.read(container)) if container else None
+        return await self._inspector.list_bots(user_id)
 
     async def launch(self, spec: BotSpec, replacing: BotRecord | None = None) -> BotRecord:
         name = spec.bot.container_name(self._settings.runner_namespace)
@@ -118,10 +76,10 @@ class DockerRuntime:
             except BaseException:
                 await asyncio.shield(self._undo(container_id, replacing, name))
                 raise
-        self._bursts.began(container_id, spec.limits.cpu)
+        self._boosts.began(container_id, spec.limits.cpu)
         if replacing is not None:
             await run_to_completion(containers.remove(self._engine, replacing.id))
-        record = await self._inspected(container_id)
+        record = await self._inspector.record(container_id)
         if record is None:
             raise Unavailable(
                 Code.ENGINE_FAILED, "The bot was gone right after it was started.", hint="Try again."
@@ -152,7 +110,7 @@ class DockerRuntime:
 
     @asynccontextmanager
     async def _created(self, spec: BotSpec, name: str, network: str) -> AsyncIterator[str]:
-        """A container with its files in place, removed again if the block fails or is cancelled."""
+        """A container with its files in place; removed if the block fails or is cancelled."""
         try:
             await run_to_completion(self._networks.ensure(spec.bot, network))
             container_id = await run_to_completion(self._create(spec, name, network))
@@ -176,7 +134,7 @@ class DockerRuntime:
             await self._networks.release(network)
 
     async def _create(self, spec: BotSpec, name: str, network: str) -> str:
-        cpu = await self._bursts.cpu(spec.limits.cpu)
+        cpu = await self._boosts.cpu(spec.limits.cpu)
         config = container_config(spec, self._settings, network, cpu)
         try:
             try:
@@ -197,61 +155,34 @@ class DockerRuntime:
 
     async def _start(self, container_id: str, bot: BotKey, network: str) -> None:
         try:
-            await self._repairs.start(container_id, bot, network)
+            await self._recovery.start(container_id, bot, network)
         except EngineError as error:
             raise _start_failed(error) from error
 
-    async def end(self, record: BotRecord, verdict: EndReason) -> None:
-        weight = RecordedEnd(verdict, record.exit_code, record.oom_killed).weight
-        # First the verdict, then the stop: a worker that dies in between leaves a bot that stays stopped.
-        judged = await self._judge(record, weight)
+    async def restart(self, record: BotRecord) -> BotRecord:
+        if record.status.is_live:
+            await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
+        await self._end_reasons.clear(record)
+        await self._start(record.id, record.bot, record.network)
+        return await self._inspector.record(record.id) or record
+
+    async def end(self, record: BotRecord, reason: EndReason = EndReason.STOPPED) -> None:
+        # First the end reason, then the stop: a worker that dies in between leaves a bot that stays stopped.
+        written = await self._end_reasons.write(record, reason)
         # Who takes what all share would take more of it in a grace time.
-        grace = (
-            0 if verdict in (EndReason.DISK_LIMIT, EndReason.LOG_FLOOD) else self._settings.stop_grace_seconds
-        )
-        await containers.stop(self._engine, record.id, grace)
-        if not judged and not await self._judge(record, weight):
+        at_once = reason in (EndReason.DISK_LIMIT, EndReason.LOG_FLOOD)
+        await containers.stop(self._engine, record.id, 0 if at_once else self._settings.stop_grace_seconds)
+        if not written and not await self._end_reasons.write(record, reason):
             raise Unavailable(
                 Code.ENGINE_FAILED,
                 "The bot was stopped, but the Engine may start it again.",
                 hint="Try again.",
             )
 
-    async def _judge(self, record: BotRecord, weight: int) -> bool:
-        try:
-            await containers.set_policy(self._engine, record.id, restart=STOPPED_POLICY, cpu_shares=weight)
-        except EngineError as error:
-            if error.disk_full:
-                self._unwritten.remember(record.id, weight)
-                return True
-            # A bot that starts or ends in this moment cannot be changed, nor one that is gone.
-            return error.not_found
-        return True
-
-    async def restart(self, record: BotRecord) -> BotRecord:
-        if record.status.is_live:
-            await containers.stop(self._engine, record.id, self._settings.stop_grace_seconds)
-        weight = WARNED_WEIGHT if record.warned else NORMAL_WEIGHT
-        await containers.set_policy(self._engine, record.id, restart=RUNNING_POLICY, cpu_shares=weight)
-        self._unwritten.forget(record.id)
-        try:
-            await self._repairs.start(record.id, record.bot, record.network)
-        except EngineError as error:
-            raise _start_failed(error) from error
-        return await self._inspected(record.id) or record
-
-    async def stop(self, record: BotRecord) -> None:
-        await self.end(record, EndReason.STOPPED)
-
     async def remove(self, record: BotRecord) -> None:
         await self._discard(record.id, record.bot, record.network)
 
-    async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
-        return await self._page(record.id, lines, since)
-
-    async def find_with_logs(
-        self, bot: BotKey, *, lines: int, since: str | None
-    ) -> tuple[BotRecord, LogPage] | None:
+    async def logs(self, bot: BotKey, *, lines: int, since: str | None) -> tuple[BotRecord, LogPage] | None:
         name = bot.container_name(self._settings.runner_namespace)
         # What is read is not handed out before it is known whose it is. The log first: it takes longer.
         page, record = await asyncio.gather(self._page(name, lines, since), self.find(bot))
@@ -278,55 +209,44 @@ class DockerRuntime:
         mine = {ROLE: "bot", NAMESPACE: self._settings.runner_namespace}
         return container_events(self._engine, mine, since)
 
-    async def current_run(self) -> EngineRun:
-        run, began = await current_run(self._engine)
-        return EngineRun(run, moment(began))
+    async def inspect_all(self, known: Snapshot) -> Snapshot:
+        await self._end_reasons.write_pending()
+        return await self._inspector.inspect_all(known)
 
-    async def check_not_ending(self) -> None:
-        # An Engine that ends takes no new connections from the beginning, but serves those that it has while
-        # it stops the containers, and would leave half of what it is asked to make.
-        async with Engine(self._engine.address) as anew:
-            await anew.version()
+    async def inspect(self, bot: BotKey, *, size: bool = False) -> tuple[ContainerState, ...]:
+        return await self._inspector.inspect(bot, size=size)
 
-    async def survey(self, known: Mapping[str, ContainerState]) -> Survey:
-        await self._unwritten.write()
-        return await self._surveyor.survey(known)
+    async def act(self, action: Action, bot: BotKey, found: tuple[ContainerState, ...]) -> None:
+        match action:
+            case Action.SETTLE:
+                await self._recovery.settle(bot, found)
+            case Action.RELEASE_NETWORKS:
+                await self._recovery.release_networks(bot, found)
+            case Action.REVIVE:
+                await self._recovery.revive(found[0])
+            case Action.WARN:
+                await self._end_reasons.mark_warned(found[0].record.id)
+            case Action.END_BOOST:
+                record = found[0].record
+                if record.cpu_limit is not None:
+                    await self._boosts.end(record.id, record.cpu_limit)
+            case _:
+                raise ValueError(action)
 
-    async def look_at(self, bot: BotKey) -> tuple[ContainerState, ...]:
-        return await self._surveyor.look_at(bot)
+    async def sweep(self, at_work: Callable[[], bool]) -> tuple[int, set[BotKey]]:
+        return await self._cleanup.sweep(at_work)
 
-    async def revive(self, sighting: ContainerState) -> None:
-        await self._repairs.revive(sighting)
+    async def remove_all(self, *, keep_images: bool = False) -> int:
+        """Remove everything of this namespace; returns how many bots there were.
 
-    async def settle(self, bot: BotKey, sightings: tuple[ContainerState, ...]) -> None:
-        await self._repairs.settle(bot, sightings)
-
-    async def end_burst(self, record: BotRecord) -> None:
-        if record.cpu_limit is not None:
-            await self._bursts.end(record.id, record.cpu_limit)
+        Raises:
+            Unavailable: ``ENGINE_FAILED`` if something stays in use.
+        """
+        return await Purge(self._engine, self._settings.runner_namespace).remove_all(keep_images=keep_images)
 
     async def close(self) -> None:
         """End what goes on in the background."""
-        await self._bursts.close()
-
-    async def mark_warned(self, record: BotRecord) -> None:
-        await containers.set_policy(self._engine, record.id, cpu_shares=WARNED_WEIGHT)
-
-    async def release_networks(self, bot: BotKey) -> None:
-        await self._repairs.release_networks(bot, await self._surveyor.look_at(bot))
-
-    async def bots_with_unused_networks(self) -> set[BotKey]:
-        return await self._sweeper.bots_with_unused_networks()
-
-    async def disk_use(self, record: BotRecord) -> int:
-        found = await containers.inspect(self._engine, record.id, size=True)
-        return int(found.get("SizeRw", 0)) if found is not None else 0
-
-    async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
-        return await self._sweeper.sweep(at_work)
-
-    async def remove_all(self, *, keep_images: bool = False) -> int:
-        return await Purge(self._engine, self._settings.runner_namespace).remove_all(keep_images=keep_images)
+        await self._boosts.close()
 
 
 def _start_failed(error: EngineError) -> BotRunnerError:

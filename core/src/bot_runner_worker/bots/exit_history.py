@@ -1,4 +1,4 @@
-"""How each container ended, and how often it failed of late, as the Engine's events tell it."""
+"""How containers ended, and how often they failed of late, by the Engine's events."""
 
 from collections import defaultdict, deque
 from collections.abc import Collection
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, time
 
 from bot_runner_worker.engine.events import ContainerEvent
+from bot_runner_worker.model.end_reasons import EndReason
 
 _REMEMBERED = 2048
 """Events of which this process knows that it has heard them; the Engine tells up to 256 again."""
@@ -36,6 +37,8 @@ class Exit:
 class ExitHistory:
     """Keeps the last end of each container, and its failures within a window.
 
+    What outlives the process is the end reason on the Engine, see :mod:`bot_runner_worker.bots.end_reasons`.
+
     Args:
         window: Length of the window, in seconds.
         grace: Seconds that a container has from a signal to its end.
@@ -48,6 +51,7 @@ class ExitHistory:
         self._last: dict[str, Exit] = {}
         self._signalled: dict[str, float] = {}
         self._short_of_memory: set[str] = set()
+        self._announced: dict[str, EndReason] = {}
         self._heard: dict[tuple[str, str, float], None] = {}
 
     def note(self, event: ContainerEvent) -> bool:
@@ -93,7 +97,7 @@ class ExitHistory:
     def _end(self, event: ContainerEvent) -> None:
         container = event.container
         signalled = self._signalled.get(container)
-        death = Exit(
+        last = Exit(
             exit_code=event.exit_code,
             oom_killed=container in self._short_of_memory,
             # Some programs live on after a signal, and end much later for reasons of their own.
@@ -101,16 +105,16 @@ class ExitHistory:
             # One from before this process may be minutes old.
             at=monotonic() - max(0.0, time() - event.at),
         )
-        self._last[container] = death
-        if death.is_failure:
-            self._failures[container].append(death)
+        self._last[container] = last
+        if last.is_failure:
+            self._failures[container].append(last)
 
     def interrupt(self, container: str) -> None:
         """Take a container's end for somebody else's doing, whatever the events have told."""
         self._last[container] = Exit(0, False, True, monotonic())
 
     def last(self, container: str) -> Exit | None:
-        """How a container ended, unless it has started again since then, or nobody has told."""
+        """How a container ended, unless it has started again, or no event has told."""
         return self._last.get(container)
 
     def failures(self, container: str) -> list[Exit]:
@@ -122,9 +126,18 @@ class ExitHistory:
             found.popleft()
         return list(found)
 
+    def announce(self, container: str, reason: EndReason) -> None:
+        """Note that a container's end for good was announced."""
+        self._announced[container] = reason
+
+    def is_announced(self, container: str, reason: EndReason) -> bool:
+        """Whether this end for good was the last that was announced of a container."""
+        return self._announced.get(container) is reason
+
     def keep(self, containers: Collection[str]) -> None:
         """Forget all other containers."""
-        gone = {*self._failures, *self._last, *self._signalled, *self._short_of_memory}.difference(containers)
-        for container in gone:
+        known = {*self._failures, *self._last, *self._signalled, *self._short_of_memory, *self._announced}
+        for container in known.difference(containers):
             self._begin(container)
             self._failures.pop(container, None)
+            self._announced.pop(container, None)

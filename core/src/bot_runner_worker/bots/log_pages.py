@@ -1,4 +1,4 @@
-"""Paging through a bot's output: positions that clients pass back, bounded pages of clean text."""
+"""Pages of a bot's output: bounded, of clean text, with positions to go on from."""
 
 import re
 from collections.abc import Sequence

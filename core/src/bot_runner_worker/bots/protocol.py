@@ -1,15 +1,15 @@
 """The seam between what a bot is and where it runs.
 
-Use cases know this protocol only. :mod:`.docker_engine` implements it on one Docker Engine; another
-implementation may place bots on a cluster.
+Tasks know :class:`BotRuntime` only, and the supervisor of one Engine :class:`SupervisedRuntime`.
+:mod:`.docker_runtime` implements both; another implementation may place bots on a cluster.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
-from bot_runner_worker.bots.container_state import ContainerState, Survey
+from bot_runner_worker.bots.container_state import ContainerState, Snapshot
 from bot_runner_worker.engine.events import ContainerEvent
 from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.identity import BotKey
@@ -31,21 +31,32 @@ class LogPage:
     next_since: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRun:
-    """One run of the Engine, from its start to its end.
+class Action(StrEnum):
+    """What to do about a bot next."""
 
-    Args:
-        id: Tells it from its other runs; empty if the Engine tells nothing.
-        began_at: When it began, if that is known.
-    """
-
-    id: str = ""
-    began_at: datetime | None = None
+    SETTLE = "settle"
+    """Leave one container, under its name."""
+    FINISH = "finish"
+    """Stop it: whoever noted its end reason died before that."""
+    GIVE_UP = "give up"
+    ACCEPT_EXIT = "accept exit"
+    EXPIRE = "expire"
+    WARN = "warn"
+    """Say that its time is nearly over."""
+    END_BOOST = "end boost"
+    """Bring it down to its CPU limit: the worker that started it died before that."""
+    REVIVE = "revive"
+    """Make it run, unpaused and connected to its network."""
+    WAIT = "wait"
+    """Look again soon."""
+    REMOVE = "remove"
+    """It has been readable for long enough."""
+    RELEASE_NETWORKS = "release networks"
+    """Remove the networks that were made for it and that none of its containers refers to."""
 
 
 class BotRuntime(Protocol):
-    """Where bots run. All calls see the bots of one namespace only."""
+    """Where bots run, as tasks see it. All calls see the bots of one namespace only."""
 
     async def find(self, bot: BotKey) -> BotRecord | None:
         """The bot, live or not, or ``None``."""
@@ -71,110 +82,74 @@ class BotRuntime(Protocol):
         """Stop the bot if it is live, and start it again from the same container."""
         ...
 
-    async def end(self, record: BotRecord, verdict: EndReason) -> None:
-        """Stop the bot for good and keep it readable; it stays stopped whatever happens to the Engine.
+    async def end(self, record: BotRecord, reason: EndReason = EndReason.STOPPED) -> None:
+        """Stop the bot for good, and keep it readable.
+
+        It stays stopped whatever happens to the Engine.
 
         Args:
             record: The bot. With ``CRASHED``, its exit code and whether it ran out of memory are kept.
-            verdict: Why; the bot's record says so from now on.
+            reason: Why; the bot's record says so from now on.
         """
-        ...
-
-    async def stop(self, record: BotRecord) -> None:
-        """:meth:`end` it on request."""
         ...
 
     async def remove(self, record: BotRecord) -> None:
         """Remove the bot and all that was made for it."""
         ...
 
-    async def logs(self, record: BotRecord, *, lines: int, since: str | None) -> LogPage:
-        """The last lines of the bot's output.
+    async def logs(self, bot: BotKey, *, lines: int, since: str | None) -> tuple[BotRecord, LogPage] | None:
+        """The bot, and the last lines of its output; ``None`` if there is no such bot.
 
         Raises:
             Rejected: ``INVALID_FIELD`` if ``since`` is neither a former ``next_since`` nor an RFC 3339 time.
         """
         ...
 
-    async def find_with_logs(
-        self, bot: BotKey, *, lines: int, since: str | None
-    ) -> tuple[BotRecord, LogPage] | None:
-        """:meth:`find` and :meth:`logs` in one, which takes less time; ``None`` if there is no such bot."""
-        ...
+
+class SupervisedRuntime(BotRuntime, Protocol):
+    """Where bots run, as their supervisor sees it."""
 
     def events(self, since: float) -> AsyncGenerator[ContainerEvent, None]:
-        """What happens to the bots' containers, see :mod:`bot_runner_worker.engine.events`."""
+        """Events of the bots' containers, see :mod:`bot_runner_worker.engine.events`."""
         ...
 
-    async def disk_use(self, record: BotRecord) -> int:
-        """How many bytes a bot has written to its writable layer; 0 if it is gone."""
-        ...
-
-    async def current_run(self) -> EngineRun:
-        """The Engine's current run."""
-        ...
-
-    async def check_not_ending(self) -> None:
-        """Make sure that the Engine is not about to end.
-
-        Raises:
-            Unavailable: If it is, or does not answer.
-        """
-        ...
-
-    async def survey(self, known: Mapping[str, ContainerState]) -> Survey:
-        """Look at all bots.
+    async def inspect_all(self, known: Snapshot) -> Snapshot:
+        """Inspect all bots' containers.
 
         Args:
-            known: Sightings that hold unless the Engine's list says otherwise, by container id.
+            known: What still holds unless the Engine's list says otherwise.
+
+        Raises:
+            Unavailable: If the Engine does not answer, or is about to end while a bot is down.
         """
         ...
 
-    async def look_at(self, bot: BotKey) -> tuple[ContainerState, ...]:
-        """Look at one bot's containers, whatever is known about them."""
-        ...
-
-    async def revive(self, sighting: ContainerState) -> None:
-        """Make a bot's container run, unpaused and connected to its network."""
-        ...
-
-    async def settle(self, bot: BotKey, sightings: tuple[ContainerState, ...]) -> None:
-        """Leave one container of a bot under its name, or nothing of a bot that has none.
+    async def inspect(self, bot: BotKey, *, size: bool = False) -> tuple[ContainerState, ...]:
+        """Inspect one bot's containers, whatever is known about them.
 
         Args:
             bot: The bot.
-            sightings: All its containers.
+            size: Also add up what they have written.
         """
         ...
 
-    async def end_burst(self, record: BotRecord) -> None:
-        """Bring a bot down to its CPU limit that has had time enough to start."""
-        ...
-
-    async def mark_warned(self, record: BotRecord) -> None:
-        """Note with the bot that it was told that its time is nearly over."""
-        ...
-
-    async def bots_with_unused_networks(self) -> set[BotKey]:
-        """The bots for which a network was made that no container refers to."""
-        ...
-
-    async def release_networks(self, bot: BotKey) -> None:
-        """Remove the networks that were made for a bot and that none of its containers refers to."""
-        ...
-
-    async def sweep(self, at_work: Callable[[], Awaitable[bool]]) -> int:
-        """Remove what killed workers and Engines left besides bots; returns how many things that were.
+    async def act(self, action: Action, bot: BotKey, found: tuple[ContainerState, ...]) -> None:
+        """Change a bot's containers or networks, without ending the bot.
 
         Args:
-            at_work: Tells whether any worker is working on anything.
+            action: ``SETTLE``, ``REVIVE``, ``WARN``, ``END_BOOST`` or ``RELEASE_NETWORKS``.
+            bot: The bot; the caller holds it exclusively.
+            found: All its containers.
         """
         ...
 
-    async def remove_all(self, *, keep_images: bool = False) -> int:
-        """Remove each bot and everything else of this namespace; returns how many bots there were.
+    async def sweep(self, at_work: Callable[[], bool]) -> tuple[int, set[BotKey]]:
+        """Remove what killed workers and Engines left besides bots.
 
-        Raises:
-            Unavailable: ``ENGINE_FAILED`` if something stays in use.
+        Args:
+            at_work: Tells whether this worker is working on anything.
+
+        Returns:
+            How many things were removed, and the bots that have a network that no container refers to.
         """
         ...

@@ -1,9 +1,10 @@
 """Removal of everything that a namespace has on the Engine."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any
 
+from bot_runner_worker.aio import for_each
 from bot_runner_worker.engine import Engine, EngineError, containers, images, networks, volumes
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.model.identity import NAMESPACE, ROLE
@@ -12,15 +13,11 @@ from bot_runner_worker.model.references import OWN_REPOSITORY
 _ROUNDS = 20
 _PAUSE = 0.25
 _AT_ONCE = 4
+"""Removals that the Engine works on: each waits for processes and interfaces to go."""
 
 
 class Purge:
-    """Removes a namespace, also beside a worker that is still at work in it.
-
-    Args:
-        engine: The Engine.
-        namespace: Whose things are removed.
-    """
+    """Removes a namespace, also beside a worker that is still at work in it."""
 
     def __init__(self, engine: Engine, namespace: str) -> None:
         self._engine = engine
@@ -28,7 +25,7 @@ class Purge:
         self._mine: dict[str, Any] = {NAMESPACE: namespace}
 
     async def remove_all(self, *, keep_images: bool) -> int:
-        """Remove containers, networks, volumes and images; returns how many of the containers were bots.
+        """Remove everything; returns how many of the containers were bots.
 
         Args:
             keep_images: Leave the images, for a quick next start.
@@ -60,12 +57,14 @@ class Purge:
     async def _remove_containers(self) -> set[str]:
         """Ids of those that were bots."""
         found = await containers.list_by_labels(self._engine, self._mine)
-        await _together(containers.remove(self._engine, row["Id"]) for row in found)
+        ids = [row["Id"] for row in found]
+        await for_each(ids, partial(containers.remove, self._engine), at_once=_AT_ONCE)
         return {str(row["Id"]) for row in found if row["Labels"].get(ROLE) == "bot"}
 
     async def _remove_networks(self) -> None:
         found = await networks.list_by_labels(self._engine, self._mine)
-        await _together(networks.remove(self._engine, network["Id"]) for network in found)
+        ids = [network["Id"] for network in found]
+        await for_each(ids, partial(networks.remove, self._engine), at_once=_AT_ONCE)
 
     async def _remove_volumes(self) -> list[str]:
         """Names of those that are in use."""
@@ -92,17 +91,3 @@ class Purge:
                     await images.remove(self._engine, tag)
         for image in await images.list_by_labels(self._engine, self._mine):
             await images.remove(self._engine, image["Id"], all_tags=True)
-
-
-async def _together(removals: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Let the Engine work on some removals at once: each waits for processes and interfaces to go."""
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(removal: Coroutine[Any, Any, None]) -> None:
-        async with places:
-            await removal
-
-    ends = await asyncio.gather(*(one(each) for each in removals), return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end

@@ -1,4 +1,4 @@
-"""Reading bots back from the Engine: labels and container state become a :class:`BotRecord`."""
+"""Read :class:`BotRecord` from a container's labels and state."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Any
 
 from bot_runner_worker.bots.container_config import RUNNING_POLICY
 from bot_runner_worker.model import identity
-from bot_runner_worker.model.end_reasons import WARNED_WEIGHT, EndReason, RecordedEnd
+from bot_runner_worker.model.end_reasons import WARNED_WEIGHT, EndReason, Termination
 from bot_runner_worker.model.results import BotStatus
 from bot_runner_worker.model.spec import BotRecord
 
@@ -17,7 +17,7 @@ _LIVE = {
     "restarting": BotStatus.RESTARTING,
 }
 
-_ENDED = {
+STATUS_OF_END = {
     EndReason.STOPPED: BotStatus.STOPPED,
     EndReason.EXPIRED: BotStatus.EXPIRED,
     EndReason.EXITED: BotStatus.EXITED,
@@ -34,19 +34,19 @@ _REASONS = {
     EndReason.LOG_FLOOD: "stopped because it printed more than it may",
 }
 
-START_PATIENCE = timedelta(minutes=1)
+START_TIMEOUT = timedelta(minutes=1)
 """A container that was created longer ago and never started is what a killed worker left."""
 
 
 def _live(state: str, created: datetime | None) -> BotStatus | None:
     status = _LIVE.get(state)
-    if status is BotStatus.STARTING and created and datetime.now(UTC) - created > START_PATIENCE:
+    if status is BotStatus.STARTING and created and datetime.now(UTC) - created > START_TIMEOUT:
         return None
     return status
 
 
 def record_of_row(row: Mapping[str, Any]) -> BotRecord | None:
-    """Read a live bot from a row of the container list; ``None`` if only an inspection can tell."""
+    """Read a live bot from a row of the container list; otherwise ``None``."""
     status = _live(row["State"], datetime.fromtimestamp(row["Created"], UTC))
     if status is None:
         return None
@@ -60,15 +60,15 @@ def record_of_inspection(container: Mapping[str, Any]) -> BotRecord:
     finished_at = moment(state.get("FinishedAt", ""))
     weight = host.get("CpuShares") or 0
     should_run = host["RestartPolicy"]["Name"] == RUNNING_POLICY["Name"]
-    ending = None if should_run else RecordedEnd.of_weight(weight)
+    termination = None if should_run else Termination.of_weight(weight)
     status = _live(state["Status"], moment(container["Created"]))
     exit_code: int | None = state["ExitCode"]
     # The flag, not exit code 137: any SIGKILL gives 137, and a child may die of memory with exit code 0.
     oom_killed = bool(state.get("OOMKilled"))
     if status is None:
-        status = _status_of_dead(state, ending)
-        if ending is not None and ending.exit_code is not None:
-            exit_code, oom_killed = ending.exit_code, bool(ending.oom_killed)
+        status = _status_of_dead(state, termination)
+        if termination is not None and termination.exit_code is not None:
+            exit_code, oom_killed = termination.exit_code, bool(termination.oom_killed)
     elif status is not BotStatus.RESTARTING:
         exit_code, finished_at = None, None
     environment = dict(entry.partition("=")[::2] for entry in container["Config"].get("Env") or [])
@@ -81,9 +81,9 @@ def record_of_inspection(container: Mapping[str, Any]) -> BotRecord:
         exit_code=exit_code,
         oom_killed=oom_killed,
         restart_count=container.get("RestartCount", 0),
-        reason=_reason(status, ending, exit_code, oom_killed, state.get("Error", "")),
-        verdict=ending.verdict if ending else None,
-        warned=ending is None and weight == WARNED_WEIGHT,
+        reason=_reason(status, termination, exit_code, oom_killed, state.get("Error", "")),
+        end_reason=termination.reason if termination else None,
+        warned=termination is None and weight == WARNED_WEIGHT,
         network=host["NetworkMode"],
         cpu_limit=_limit_below(host, container["Config"]["Labels"]),
         environment=environment,
@@ -123,23 +123,23 @@ def _record(
     )
 
 
-def _status_of_dead(state: Mapping[str, Any], ending: RecordedEnd | None) -> BotStatus:
-    if ending is not None:
-        return _ENDED[ending.verdict]
+def _status_of_dead(state: Mapping[str, Any], termination: Termination | None) -> BotStatus:
+    if termination is not None:
+        return STATUS_OF_END[termination.reason]
     if state["Status"] == "created":
         return BotStatus.STOPPED
-    # Nobody has judged it yet. One that failed is started again; an end without failure is final, unless
-    # the supervisor finds that it was not the bot's own.
+    # It has no end reason yet. One that failed is started again; an end without failure is final, unless the
+    # supervisor finds that it was not the bot's own.
     return BotStatus.EXITED if state["ExitCode"] == 0 else BotStatus.RESTARTING
 
 
 def _reason(
-    status: BotStatus, ending: RecordedEnd | None, exit_code: int | None, oom_killed: bool, error: str
+    status: BotStatus, termination: Termination | None, exit_code: int | None, oom_killed: bool, error: str
 ) -> str:
     if status.is_live and status is not BotStatus.RESTARTING:
         return ""
-    if ending is not None and ending.verdict in _REASONS:
-        return _REASONS[ending.verdict]
+    if termination is not None and termination.reason in _REASONS:
+        return _REASONS[termination.reason]
     if error:
         return error
     if oom_killed:
@@ -152,7 +152,7 @@ def _reason(
 
 
 def moment(text: str) -> datetime | None:
-    """A time as the Engine or a label says it; ``None`` for "never" and for what is no time."""
+    """Read a time of the Engine or a label; ``None`` for "never" and for what is none."""
     # The Engine writes nanoseconds, which fromisoformat does not read, and year 1 for "never".
     head, dot, fraction = text.partition(".")
     if dot:

@@ -1,4 +1,4 @@
-"""Entries of ``FIREWALL_ALLOW``: what bots may reach although its addresses are closed to them."""
+"""Entries of ``FIREWALL_ALLOW``: exceptions from the addresses that the firewall closes."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _WITH_PORT = re.compile(r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<plain>[^:\[\]]+)):(?P
 
 @dataclass(frozen=True, slots=True)
 class AllowRule:
-    """Addresses that stay open, on all ports or on one.
+    """Addresses that stay open, on one port or on all.
 
     Args:
         network: The addresses.
@@ -24,7 +24,7 @@ class AllowRule:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``10.1.2.3``, ``10.1.0.0/16:443``, ``fd00::/8`` or ``[fd00::1]:443``.
+        """Parse ``10.1.2.3``, ``10.1.0.0/16:443``, ``fd00::/8`` or ``[fd00::1]:443``.
 
         Raises:
             ValueError: If it is none of these.
@@ -38,7 +38,7 @@ class AllowRule:
         return cls(ip_network(network), port)
 
     def covers(self, address: IPv4Address | IPv6Address, port: int) -> bool:
-        """Whether a port of an address is open by this entry."""
+        """Whether it opens a port of an address."""
         return address in self.network and self.port in (None, port)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Why a bot does not run any more, kept on the Engine with the container itself."""
+"""Why a bot was ended for good, as the Engine keeps it with the bot's container."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -37,29 +37,29 @@ class EndReason(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedEnd:
-    """How a bot ended, as its container says.
+class Termination:
+    """An end for good, as the weight of a container says it.
 
     Args:
-        verdict: Why it was ended.
-        exit_code: With which code it failed last, where the verdict says so: a bot that is given up may be
-            running again by then, and what the container says afterwards comes from being stopped.
-        oom_killed: Whether it failed for want of memory, where the verdict says so.
+        reason: Why the bot was ended.
+        exit_code: Exit code of the last failure, if it crashed: a bot that is given up may be running again
+            by then, and what the container says afterwards comes from being stopped.
+        oom_killed: Whether that failure was for want of memory, if it crashed.
     """
 
-    verdict: EndReason
+    reason: EndReason
     exit_code: int | None = None
     oom_killed: bool | None = None
 
     @property
     def weight(self) -> int:
         """The CPU shares that stand for it."""
-        if self.verdict is EndReason.CRASHED and self.exit_code is not None:
+        if self.reason is EndReason.CRASHED and self.exit_code is not None:
             return _CRASHED_WEIGHT + (self.exit_code & 0xFF) + bool(self.oom_killed) * _OUT_OF_MEMORY
-        return int(self.verdict)
+        return int(self.reason)
 
     @classmethod
-    def of_weight(cls, weight: int) -> "RecordedEnd":
+    def of_weight(cls, weight: int) -> "Termination":
         """Read it back; a weight that stands for nothing is a bot stopped on request."""
         if _CRASHED_WEIGHT <= weight < _CRASHED_WEIGHT + 2 * _OUT_OF_MEMORY:
             detail = weight - _CRASHED_WEIGHT

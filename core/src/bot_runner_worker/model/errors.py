@@ -1,6 +1,6 @@
-"""Every error that leaves the worker.
+"""Errors that leave the worker.
 
-The tree::
+The hierarchy::
 
     BotRunnerError            code, message, hint, details, stage
     ├── Rejected              the request cannot be served; trying again will not help
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class Code(StrEnum):
-    """Stable error codes that clients may switch on. Plugins may use further ones of the same form."""
+    """Stable error codes for clients; plugins may use further ones of the same form."""
 
     MISSING_REQUIRED_FIELD = "MISSING_REQUIRED_FIELD"
     INVALID_FIELD = "INVALID_FIELD"
@@ -84,11 +84,11 @@ class BotRunnerError(Exception):
 
     Args:
         code: Stable upper-case identifier, see :class:`Code`.
-        message: One sentence that says what is wrong, in the user's terms.
-        hint: One sentence that says what to do about it.
+        message: One sentence: what is wrong, in the user's terms.
+        hint: One sentence: what to do about it.
         details: Data for programs (field names, allowed values, the end of a build log).
         stage: Where it happened: ``request``, ``prepare``, ``resolve``, ``options``, ``start`` …
-            Filled in by the main path when left out.
+            By default, the stage in which it was raised.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class BotRunnerError(Exception):
         self.stage = stage
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as clients see it: ``{code, message, hint, details, stage}``."""
+        """The error in a task's result: ``{code, message, hint, details, stage}``."""
         return {
             "code": self.code,
             "message": self.message,
@@ -123,14 +123,14 @@ class Rejected(BotRunnerError):
 
 
 class Unavailable(BotRunnerError):
-    """Our side is at fault (Engine down, registry 5xx, network): trying again may help."""
+    """Our side is at fault (Engine, registry, network): trying again may help."""
 
 
 def disk_full(reason: str) -> Unavailable:
-    """The Engine's disk has no room left.
+    """The error for a full disk of the Engine.
 
     Args:
-        reason: The Engine's words, or figures.
+        reason: The Engine's message, or figures.
     """
     return Unavailable(
         Code.ENGINE_DISK_FULL,
@@ -152,7 +152,7 @@ class SettingsError(OperatorError):
 
 
 class PluginError(OperatorError):
-    """A plugin cannot be loaded or breaks the contract of :mod:`bot_runner_worker.plugin`."""
+    """A plugin cannot be loaded, or breaks the contract of plugins."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__("INVALID_PLUGIN", message, hint=hint, stage="plugins")

@@ -1,4 +1,4 @@
-"""What happens in a bot's life, as told to plugins and to the orchestrator."""
+"""Events of bots, for plugins and the orchestrator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BotEvent:
-    """Something that happened to a bot.
+    """An event of a bot.
 
     Args:
         type: What happened.
-        bot: To which bot.
+        bot: The bot.
         mode: The bot's deployment mode.
         at: When, with a time zone.
         details: Further facts, such as ``exit_code``.

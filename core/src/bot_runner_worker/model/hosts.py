@@ -1,4 +1,4 @@
-"""Lists of hosts as operators write them: ``example.com``, ``*.example.com``, ``registry.local:5000``."""
+"""Lists of host patterns: ``example.com``, ``*.example.com``, ``localhost:5000``."""
 
 import re
 from collections.abc import Collection
@@ -11,10 +11,10 @@ _PATTERN = re.compile(rf"(?!.*\.\.)({_LABELS}|\[[0-9a-f:.]+\])(:\d{{1,5}})?|[0-9
 
 
 def checked_pattern(text: str) -> str:
-    """A pattern in lower case.
+    """Check a pattern for hosts; returns it in lower case.
 
     Raises:
-        ValueError: If it is none: a scheme, a path, or a character that no host has.
+        ValueError: If it has a scheme, a path, or a character that no host has.
     """
     pattern = text.strip().lower()
     if not _PATTERN.fullmatch(pattern):
@@ -27,7 +27,9 @@ HostPattern = Annotated[str, AfterValidator(checked_pattern)]
 
 
 class HostList:
-    """Host patterns: ``*.example.com`` is each host below it, ``*`` inside a name is any part without a dot.
+    """A list of host patterns.
+
+    ``*.example.com`` matches each host below it; ``*`` inside a name matches any part without a dot.
 
     Args:
         patterns: As :func:`checked_pattern` returns them.
@@ -41,7 +43,7 @@ class HostList:
         return bool(self._exact or self._wild)
 
     def names(self, host: str) -> bool:
-        """Whether the host is listed by its very name."""
+        """Whether the host is listed by its exact name."""
         return host in self._exact
 
     def covers(self, host: str) -> bool:

@@ -34,20 +34,18 @@ BUILD_ROLE = "build"
 CONTENT = LABEL_PREFIX + "content"
 """Label of images of ours that are the same to a bot although their ids differ."""
 
+PROBE_ROLE = "isolation-probe"
+"""Role of the containers of checks: they are neither bots nor steps of a build."""
+
 CACHE_ROLE = "cache"
 """Role of the volumes that keep what can be fetched again, see :mod:`bot_runner_worker.images.packages`."""
-CLAIM_ROLE = "claim"
-"""Role of the volumes that say who works on what, see :mod:`bot_runner_worker.coordination`."""
-PRESENCE_ROLE = "presence"
-"""Role of the volumes that say which workers are there."""
-STOP_REQUEST_ROLE = "stop-request"
-"""Role of the volumes that ask another worker to end a start."""
+LEASE_ROLE = "lease"
+"""Role of the volumes that say which worker is active, see :mod:`bot_runner_worker.lease`."""
 WORKER_ID = LABEL_PREFIX + "worker-id"
 INSTANCE = LABEL_PREFIX + "instance"
 """A worker's process: random, so that a worker that was started again is told from its former self."""
-KIND = LABEL_PREFIX + "kind"
-TOKEN = LABEL_PREFIX + "token"
-"""Tells a claim from all others that ever have the same name."""
+PROCESS = LABEL_PREFIX + "process"
+"""Machine, id and start time of a worker's process."""
 
 MAX_ID_LENGTH = 128
 _SLUG_UNSAFE = re.compile(r"[^a-z0-9]+")
@@ -74,7 +72,7 @@ class BotKey:
         return f"bot-{_slug(self.user_id)}-{_slug(self.bot_id)}-{self.digest(namespace)}"
 
     def digest(self, namespace: str) -> str:
-        """16 hexadecimal digits that stand for the exact triple of namespace, tenant and bot."""
+        """16 hexadecimal digits for the exact triple of namespace, tenant and bot."""
         exact = "\0".join((namespace, self.user_id, self.bot_id)).encode()
         return hashlib.sha256(exact).hexdigest()[:16]
 

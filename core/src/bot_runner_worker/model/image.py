@@ -12,7 +12,7 @@ class Image:
 
     Args:
         id: Content id, ``sha256:…``: what the container is created from.
-        reference: What people call it, such as ``python:3.12-slim``; shown in results.
+        reference: Its name, such as ``python:3.12-slim``; shown in results.
         labels: The image's labels.
         volumes: Paths that the image declares as volumes.
         environment: The image's own variables.
@@ -34,5 +34,5 @@ class Image:
 
     @property
     def content(self) -> str:
-        """What tells it from images with which a bot would be another one."""
+        """An id of its content: equal for images from which a bot would be the same."""
         return self.labels.get(CONTENT) or self.id

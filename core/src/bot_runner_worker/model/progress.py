@@ -1,4 +1,4 @@
-"""How work tells the bot's author that it goes on."""
+"""Protocols for progress that the bot's author sees."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -8,15 +8,15 @@ Progress = Callable[[str, float | None], Awaitable[None]]
 
 
 class Deployment(Protocol):
-    """What images are obtained for: the tenant who pays for the turn, and the author who is told."""
+    """A deployment for which images are obtained."""
 
     @property
     def tenant(self) -> str:
-        """The tenant, for whom images that are not shared are kept apart."""
+        """The tenant, who alone uses images that are not shared."""
         ...
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
-        """Tell the bot's author what is going on.
+        """Report progress to the bot's author.
 
         Args:
             message: A few words; never a secret.

@@ -1,4 +1,4 @@
-"""Sizes as Docker writes them: ``256m``, ``1g``, ``512k`` or plain bytes; powers of 1024."""
+"""Sizes in Docker's notation: ``256m``, ``1g`` or bytes, in powers of 1024."""
 
 import re
 from typing import Annotated
@@ -11,7 +11,7 @@ _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_size(value: object) -> int:
-    """Turn ``256m`` into bytes.
+    """Parse a size such as ``256m``.
 
     Args:
         value: A number of bytes, or text with an optional unit b, k, m, g or t (case does not matter).
@@ -32,7 +32,7 @@ def parse_size(value: object) -> int:
 
 
 def format_size(size: int) -> str:
-    """Bytes for people: ``268435456`` becomes ``256 MiB``."""
+    """Format a number of bytes: ``268435456`` becomes ``256 MiB``."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024 or unit == "GiB":

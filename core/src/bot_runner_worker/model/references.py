@@ -1,4 +1,4 @@
-"""Image references by the grammar of the distribution project, in their normal form, and credentials."""
+"""Image references by the grammar of the distribution project, and credentials."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from bot_runner_worker.model.errors import Code, Rejected
 DEFAULT_REGISTRY = "docker.io"
 _ALIASES = {"index.docker.io": DEFAULT_REGISTRY, "registry-1.docker.io": DEFAULT_REGISTRY}
 OWN_REPOSITORY = "bot-runner/"
-"""Beginning of the tags of images that were made here; they belong to the tenant that they were made for."""
+"""Beginning of the tags of images that were built here; each belongs to the tenant that it was built for."""
 
 _MAX_NAME = 255
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -35,7 +35,7 @@ def own_repository(namespace: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """What a registry calls an image.
+    """The name of an image in a registry, in normal form.
 
     Args:
         registry: Host, with a port if one was given; ``docker.io`` by default.
@@ -51,7 +51,7 @@ class ImageReference:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a reference such as ``python``, ``ghcr.io/me/bot:1.2`` or ``…@sha256:…``.
+        """Parse a reference such as ``python``, ``ghcr.io/me/bot:1.2`` or ``…@sha256:…``.
 
         Raises:
             Rejected: ``INVALID_IMAGE_NAME`` if it is none, or names an image of this machine: by its id, or
@@ -59,7 +59,7 @@ class ImageReference:
         """
 
         def reject(reason: str) -> Rejected:
-            # Whoever mistakes it for a URL may put a password into it.
+            # A user who takes it for a URL may put a password into it.
             shown = "***" if "@" in text or "://" in text else text[:120].encode("unicode_escape").decode()
             return Rejected(
                 Code.INVALID_IMAGE_NAME,
@@ -97,7 +97,7 @@ class ImageReference:
 
     @property
     def familiar(self) -> str:
-        """As people write it, without what is understood: ``python:3.12-slim``."""
+        """The short form, without defaults: ``python:3.12-slim``."""
         name = self.repository.removeprefix(f"{DEFAULT_REGISTRY}/").removeprefix("library/")
         return (name if self.registry == DEFAULT_REGISTRY else self.repository) + self._suffix
 
@@ -126,6 +126,6 @@ class RegistryAuth:
     password: str = field(repr=False)
 
     def headers(self, registry: str) -> dict[str, str]:
-        """The header by which the Engine is told to use them for this registry (``X-Registry-Auth``)."""
+        """The header with the credentials for this registry (``X-Registry-Auth``)."""
         content = {"username": self.username, "password": self.password, "serveraddress": registry}
         return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(content).encode()).decode()}

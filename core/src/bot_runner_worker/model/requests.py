@@ -1,7 +1,7 @@
-"""What the tasks take: one strict model per task.
+"""Params of the tasks: one strict model per task.
 
-Fields that belong to a deployment mode are not listed here; the plugin that offers the mode brings a model of
-its own (:class:`bot_runner_worker.plugin.DeploymentSource`).
+Fields of a deployment mode are not listed here; the plugin that offers the mode has a model of its own
+(:class:`bot_runner_worker.plugin.DeploymentSource`).
 """
 
 import math
@@ -22,7 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class StrictModel(BaseModel):
-    """Unknown fields and loose types (``"1"`` for ``1``) are errors, not guesses."""
+    """A model that refuses unknown fields and other types (``"1"`` for ``1``)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -60,7 +60,7 @@ def _finite(value: Any) -> Any:
 
 
 class ResourceLimits(StrictModel):
-    """Limits that a request may lower below the operator's settings, never raise."""
+    """Limits of a bot, which a request may lower below the operator's settings only."""
 
     memory_mb: int | None = Field(None, ge=16, le=1 << 20, description="Memory in MiB, without swap")
     cpu_cores: Annotated[float | None, BeforeValidator(_finite)] = Field(
@@ -70,7 +70,7 @@ class ResourceLimits(StrictModel):
 
 
 class UserRequest(StrictModel):
-    """Params of every task: on whose behalf."""
+    """Params of every task."""
 
     user_id: UserId = Field(description="The tenant")
 
@@ -87,7 +87,7 @@ class BotRequest(UserRequest):
 
 
 class StartBot(BotRequest):
-    """The fields of ``start_bot`` that every deployment mode shares."""
+    """Params of ``start_bot`` in every deployment mode."""
 
     deployment_mode: str = Field(min_length=1, max_length=64, description="One of the modes on offer")
     env_vars: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(
@@ -145,7 +145,7 @@ def parse(model: type[Model], params: Any) -> Model:
 def _rejection(error: ValidationError, model: type[BaseModel]) -> Rejected:
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     by_type = {problem["type"]: problem for problem in reversed(problems)}
-    # A missing field says more about what to do than the complaints that follow from it.
+    # A missing field is more helpful than the errors that follow from it.
     problem = by_type.get("missing") or by_type.get("extra_forbidden") or problems[0]
     field = ".".join(str(part) for part in problem["loc"])
     details = {"field": field, "fields": [".".join(map(str, each["loc"])) for each in problems]}

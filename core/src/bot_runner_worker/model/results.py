@@ -42,7 +42,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Started(Result):
-    """Answer to ``start_bot`` and ``restart_bot``; ``status`` is ``started`` or ``already_running``."""
+    """Answer to ``start_bot`` and ``restart_bot``.
+
+    ``status`` is ``started`` or ``already_running``.
+    """
 
     status: str
     container_id: str
@@ -98,9 +101,10 @@ class BotList(Result):
 
 @dataclass(frozen=True, slots=True)
 class StatusReport(Result):
-    """Answer to ``check_status``; without a bot ``exists`` is false and the rest is empty.
+    """Answer to ``check_status``.
 
-    For a bot that died, ``hint`` says what to do and ``last_lines`` are its last words without its secrets.
+    Without a bot ``exists`` is false and the rest is empty. For a bot that died, ``hint`` says what to do and
+    ``last_lines`` are its last words without its secrets.
     """
 
     exists: bool

@@ -1,4 +1,4 @@
-"""A bot as it should run: everything that the runtime needs to know, and nothing about how it came about."""
+"""A bot as it should run, and as it is found."""
 
 import hashlib
 import json
@@ -72,13 +72,13 @@ class BotSpec:
                 "labels": dict(options.labels),
                 "tmpfs": dict(options.tmpfs),
                 # Left out where there is none: bots of before this was known keep their digest.
-                **({"openings": openings} if (openings := _openings(options)) else {}),
+                **({"openings": granted} if (granted := _granted(options)) else {}),
                 "limits": [self.limits.memory, self.limits.cpu, self.limits.pids],
             }
         )
 
 
-def _openings(options: ContainerOptions) -> dict[str, Any]:
+def _granted(options: ContainerOptions) -> dict[str, Any]:
     found: dict[str, Any] = {
         "devices": sorted(astuple(device) for device in options.devices),
         "mounts": sorted(astuple(mount) for mount in options.mounts),
@@ -114,7 +114,7 @@ class BotRecord:
         oom_killed: Whether it ran out of memory.
         restart_count: How often it was restarted after a failure.
         reason: Why it is not running, in words.
-        verdict: Why it was ended for good, if it was.
+        end_reason: Why it was ended for good, if it was.
         warned: Whether it was told that its time is nearly over.
         network: Name of its network.
         cpu_limit: Cores that it may use, if it has been given more to start with and still has it.
@@ -136,7 +136,7 @@ class BotRecord:
     oom_killed: bool = False
     restart_count: int = 0
     reason: str = ""
-    verdict: EndReason | None = None
+    end_reason: EndReason | None = None
     warned: bool = False
     network: str = ""
     cpu_limit: float | None = None
