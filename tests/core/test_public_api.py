@@ -18,13 +18,13 @@ from bot_runner_worker.hookspecs import PROJECT, HookSpecs
 from bot_runner_worker.plugins.tools import ImageProvider
 
 HOOKS = {
-    "deployment_sources": ("", False),
-    "prepare_build_context": ("request, tools", True),
-    "resolve_image": ("request, context, tools", True),
-    "container_options": ("request, image, tools", False),
-    "bot_event": ("event", False),
+    "deployment_sources": "",
+    "prepare_build_context": "request, tools",
+    "resolve_image": "request, context, tools",
+    "container_options": "request, image, tools",
+    "bot_event": "event",
 }
-"""Names, arguments, and whether the first answer counts."""
+"""Names and arguments."""
 
 FRONT_DOOR = (
     "BotEvent BotKey BuildContext BuildContextWriter Code ContainerOptions DeploymentRequest "
@@ -76,11 +76,7 @@ def arguments(function: Any) -> str:
 
 
 def test_the_hooks_and_their_arguments_are_those_on_record() -> None:
-    found = {
-        name: (arguments(function), bool(getattr(function, f"{PROJECT}_spec")["firstresult"]))
-        for name, function in hooks().items()
-    }
-    assert found == HOOKS
+    assert {name: arguments(function) for name, function in hooks().items()} == HOOKS
 
 
 def test_the_front_door_is_what_is_on_record() -> None:
@@ -122,7 +118,7 @@ def test_each_hook_is_described_in_the_order_of_the_style(name: str) -> None:
     assert re.search(r"Since \d+\.\d+\.", rest)
     described = re.findall(r"^    (\w+): ", rest, re.MULTILINE)
     assert [each for each in described if each not in ("PluginError", "Rejected", "Unavailable")] == [
-        each for each in HOOKS[name][0].split(", ") if each
+        each for each in HOOKS[name].split(", ") if each
     ], "each argument is described"
     if name != "deployment_sources" and name != "bot_event":
         assert "None" in rest, "what None means"

@@ -14,8 +14,8 @@ from tests.images.docker_cli import REPOSITORY
 from typer.testing import CliRunner
 
 from bot_runner_worker.cli import app
-from bot_runner_worker.cli.plugins import checking
-from bot_runner_worker.cli.plugins.writing import fence_for
+from bot_runner_worker.cli.plugins import commands
+from bot_runner_worker.cli.plugins.commands import compatible_versions
 from bot_runner_worker.testing import conformance
 
 pytest_plugins = "pytester"
@@ -92,7 +92,7 @@ def checked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Calla
         return subprocess.CompletedProcess(command, pytester.inline_run(*command[3:], "-p", "no:asyncio").ret)
 
     def check(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(checking.subprocess, "run", pytest_here)
+        monkeypatch.setattr(commands.subprocess, "run", pytest_here)
         monkeypatch.setattr(conformance, "CLOCK_SECONDS", 0)
         return run("check", *arguments)
 
@@ -106,7 +106,7 @@ def test_a_new_plugin_is_loaded(installed: Path) -> None:
 
 @pytest.mark.parametrize("name", ["my-mode", "bot-runner-plugin-my-mode", "Bot_Runner.plugin-my-mode"])
 def test_a_plugin_is_found_by_its_name_and_its_distributions(installed: Path, name: str) -> None:
-    assert [entry.name for entry in checking.plugins_of(name)] == ["my-mode"]
+    assert [entry.name for entry in commands.plugins_of(name)] == ["my-mode"]
 
 
 def test_a_new_plugin_is_checked(installed: Path, checked: Callable[..., tuple[int, str]]) -> None:
@@ -191,7 +191,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "fence"), [("0.1.0", ">=0.1,<0.2"), ("0.9.3", ">=0.9,<0.10"), ("1.4.2", ">=1.4,<2")]
+    ("version", "pin"), [("0.1.0", ">=0.1,<0.2"), ("0.9.3", ">=0.9,<0.10"), ("1.4.2", ">=1.4,<2")]
 )
-def test_the_fence_ends_where_things_may_break(version: str, fence: str) -> None:
-    assert fence_for(version) == fence
+def test_the_pin_ends_where_things_may_break(version: str, pin: str) -> None:
+    assert compatible_versions(version) == pin

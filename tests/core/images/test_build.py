@@ -1,4 +1,4 @@
-"""The cage of builds on the real Engine: each limit is met, and nothing of a failed build is left."""
+"""The build sandbox on the real Engine: each limit is met, and nothing of a failed build is left."""
 
 import asyncio
 import json
@@ -75,7 +75,15 @@ async def test_memory_is_limited(make_runner: MakeRunner) -> None:
     error = await builder.failure(run_python("x = bytearray(200_000_000); print(len(x))"))
     assert error.code == "BUILD_FAILED"
     assert "137" in error.message
-    assert "BUILD_MEMORY_LIMIT" in error.hint
+    assert error.hint.startswith("The build ran out of memory"), error.hint
+
+
+@pytest.mark.slow
+async def test_memory_is_not_blamed_for_another_kill(builder: Builder) -> None:
+    """Exit code 137 comes from any SIGKILL."""
+    error = await builder.failure(FROM + "RUN sh -c 'kill -9 $$'; exit $?\n")
+    assert "137" in error.message
+    assert "no lack of memory" in error.hint
 
 
 @pytest.mark.slow
@@ -316,14 +324,21 @@ async def test_what_several_workers_remove_at_once_is_gone_for_all_of_them(build
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "No such image: sha256:0123",
+        'unable to find image "sha256:0123"',
+        "failed to get digest sha256:0123: open",
+    ],
+)
 async def test_a_build_whose_step_another_worker_removed_is_done_again(
-    builder: Builder, monkeypatch: pytest.MonkeyPatch
+    builder: Builder, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two steps nothing holds the image of the first, and while the builder looks for one in its
     cache, nothing holds those of other builds. The fault is injected: the moment is short.
     """
-    lost = ("No such image: sha256:0123456789abcdef", 'unable to find image "sha256:0123456789abcdef"')
-    real, faults = builds.build, iter(lost)
+    real, faults = builds.build, iter([lost, lost])
 
     async def unlucky(*arguments: Any, **options: Any) -> None:
         if (fault := next(faults, None)) is not None:

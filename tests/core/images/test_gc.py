@@ -1,6 +1,5 @@
 """Images are kept by use, on the real Engine: those of bots always, others up to a size and an age."""
 
-import asyncio
 import base64
 import gzip
 import os
@@ -16,7 +15,7 @@ from tests.registry import Registry, build, tar_of
 
 from bot_runner_worker.engine import Engine, containers
 from bot_runner_worker.engine import images as engine_images
-from bot_runner_worker.images import uses
+from bot_runner_worker.images import gc
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.gc import CacheUse
 from bot_runner_worker.model.image import Image
@@ -29,7 +28,7 @@ Later = Callable[[float], None]
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    """Set the Engine's clock forward by some hours, as far as the retention sees it."""
+    """Set the Engine's clock forward by some hours, as far as the collector sees it."""
     time = Engine.time
 
     def set_forward(hours: float) -> None:
@@ -62,8 +61,8 @@ async def is_there(runner: RunnerUnderTest, image: Image | str) -> bool:
     return await engine_images.inspect(runner.engine, name) is not None
 
 
-async def tidy(runner: RunnerUnderTest) -> CacheUse:
-    return await runner.runner.retention.tidy()
+async def collect(runner: RunnerUnderTest) -> CacheUse:
+    return await runner.runner.image_gc.collect()
 
 
 @pytest.mark.engine
@@ -72,10 +71,10 @@ async def test_images_go_when_nobody_has_used_them_for_long(make_runner: MakeRun
     image = await built(runner)
     await runner.runner.images.remember("name", image, tools(runner))
     later(23)
-    assert (await tidy(runner)).images == 1
+    assert (await collect(runner)).images == 1
     assert await runner.runner.images.recall("name", tools(runner)) is not None
     later(25)
-    assert await tidy(runner) == CacheUse(0, 0)
+    assert await collect(runner) == CacheUse(0, 0)
     assert not await is_there(runner, image)
     assert await runner.runner.images.recall("name", tools(runner)) is None
     assert await runner.leftovers("images/json") == []
@@ -96,12 +95,12 @@ async def test_the_image_of_a_bot_stays_whether_it_runs_or_not(make_runner: Make
     other = await built(runner)
     for hours in (0.9, 1000):
         later(hours)
-        assert (await tidy(runner)).images == 1
+        assert (await collect(runner)).images == 1
         assert not await is_there(runner, other)
     # Nor does it lose any of its names.
     assert await runner.runner.images.recall("name", tools(runner)) is not None
     await runner.task("stop_bot", user_id="alice", bot_id="bot")
-    assert (await tidy(runner)).images == 1
+    assert (await collect(runner)).images == 1
     assert (await runner.task("restart_bot", user_id="alice", bot_id="bot")).error is None
 
 
@@ -121,7 +120,7 @@ async def test_the_least_recently_used_go_first_until_the_rest_fits(
     await runner.runner.images.close()
     await engine_images.tag(runner.engine, images[0].id, images[0].tags[0])
     later(1)
-    use = await tidy(runner)
+    use = await collect(runner)
     assert [await is_there(runner, each) for each in images] == [True, False, False, True]
     assert use.images == 2
     assert 4 * MIB <= use.size < 4.1 * MIB
@@ -131,11 +130,11 @@ async def test_the_least_recently_used_go_first_until_the_rest_fits(
 async def test_what_was_used_just_now_is_never_removed(make_runner: MakeRunner, later: Later) -> None:
     runner = await make_runner(image_cache_size=0, image_max_age_hours=0)
     image = await built(runner)
-    assert (await tidy(runner)).images == 1
+    assert (await collect(runner)).images == 1
     later(5 / 60)
-    assert (await tidy(runner)).images == 1
+    assert (await collect(runner)).images == 1
     later(11 / 60)
-    assert (await tidy(runner)).images == 0
+    assert (await collect(runner)).images == 0
     assert not await is_there(runner, image)
 
 
@@ -149,14 +148,13 @@ async def test_a_use_is_noted_on_the_engine_though_not_each_time(
     await store.remember("name", image, tools(runner))
 
     async def last_use() -> datetime | None:
-        while store.uses._renewals:
-            await asyncio.wait(store.uses._renewals)
+        await store.usage._renewals.wait()
         return await engine_images.last_tagged(runner.engine, image.id)
 
     before = await last_use()
     assert await store.recall("name", tools(runner)) is not None
     assert await last_use() == before
-    monkeypatch.setattr(uses, "RENEWAL", 0.0)
+    monkeypatch.setattr(gc, "RENEWAL", 0.0)
     assert await store.recall("name", tools(runner)) is not None
     after = await last_use()
     assert before is not None
@@ -176,7 +174,7 @@ async def test_the_end_of_a_container_counts_as_a_use(
     container = await containers.create(runner.engine, name, {"Image": image.id})
     try:
         later(1000)
-        assert (await tidy(runner)).images == 1
+        assert (await collect(runner)).images == 1
     finally:
         await containers.remove(runner.engine, container)
     after = await engine_images.last_tagged(runner.engine, image.id)
@@ -200,7 +198,7 @@ async def test_a_pulled_image_goes_with_its_digest_unless_the_operator_has_named
     await engine_images.tag(runner.engine, named.id, name)
     try:
         later(1000)
-        assert await tidy(runner) == CacheUse(0, 0)
+        assert await collect(runner) == CacheUse(0, 0)
         assert not await is_there(runner, pulled)
         left = await engine_images.inspect(runner.engine, name)
         assert left is not None
@@ -226,11 +224,11 @@ async def test_a_base_image_stays_while_a_bots_image_is_made_of_it(
     somebodys = f"{runner.settings.runner_namespace}-somebodys"
     container = await containers.create(runner.engine, somebodys, {"Image": child.id, "Cmd": ["none"]})
     later(1000)
-    assert (await tidy(runner)).images == 2
+    assert (await collect(runner)).images == 2
     await containers.remove(runner.engine, container)
     # Being in use was a use, by the Engine's own clock.
     later(1000)
-    assert await tidy(runner) == CacheUse(0, 0)
+    assert await collect(runner) == CacheUse(0, 0)
     assert await runner.leftovers("images/json") == []
 
 
@@ -244,13 +242,13 @@ async def test_an_image_stays_while_somebody_elses_is_made_of_it(
     theirs = f"localhost/{runner.settings.runner_namespace}:theirs"
     await build(runner.engine, theirs, f"FROM {pulled.id}\nCOPY file /another\n", {"file": b"content"})
     later(1000)
-    assert (await tidy(runner)).images == 1
+    assert (await collect(runner)).images == 1
     # It has not lost a name either: it need not be pulled again.
     await runner.runner.images.pull(name, tools(runner))
-    assert runner.runner.images.uses.misses == 1
+    assert runner.runner.images.usage.misses == 1
     await engine_images.remove(runner.engine, theirs)
     later(1000)
-    assert await tidy(runner) == CacheUse(0, 0)
+    assert await collect(runner) == CacheUse(0, 0)
     assert not await is_there(runner, pulled)
 
 
@@ -261,14 +259,14 @@ async def test_a_full_disk_costs_images_that_would_otherwise_be_kept(
     runner = await make_runner()
     images = [await built(runner) for _ in range(2)]
     later(1)
-    assert (await tidy(runner)).images == 2
+    assert (await collect(runner)).images == 2
     frees = iter([0, 2 * runner.settings.min_free_disk])
 
     async def free(self: EngineDisk) -> int:
         return next(frees)
 
     monkeypatch.setattr(EngineDisk, "free", free)
-    await tidy(runner)
+    await collect(runner)
     assert [await is_there(runner, each) for each in images] == [False, True]
 
 
@@ -299,7 +297,7 @@ async def test_a_start_whose_image_is_removed_in_the_same_moment_may_be_repeated
 @pytest.mark.slow
 async def test_hits_and_misses_are_counted(make_runner: MakeRunner, registry: Registry) -> None:
     runner = await make_runner(registries_allowed=registry.host)
-    counts = runner.runner.images.uses
+    counts = runner.runner.images.usage
     name = registry.put_image(f"acme/{uuid4().hex}:1", files={"file": uuid4().bytes})
     builder = Builder(runner)
     builder.store = runner.runner.images

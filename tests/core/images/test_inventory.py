@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from bot_runner_worker.engine.images import StoredImage
-from bot_runner_worker.images.inventory import Inventory
+from bot_runner_worker.images.gc import Inventory
 
 OURS = "bot-runner/test:"
 NOW = datetime.now(UTC)

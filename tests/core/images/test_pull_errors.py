@@ -3,7 +3,7 @@
 import pytest
 
 from bot_runner_worker.engine import EngineError
-from bot_runner_worker.images.pull_errors import of_engine
+from bot_runner_worker.images.pull import pull_error
 from bot_runner_worker.model.errors import Unavailable
 from bot_runner_worker.model.references import ImageReference
 
@@ -23,8 +23,8 @@ DENIED = [
 @pytest.mark.parametrize(("status", "words"), DENIED)
 def test_access_and_credentials_are_told_apart(status: int, words: str) -> None:
     error = EngineError(status, words)
-    assert of_engine(error, REFERENCE, with_credentials=False).code == "IMAGE_ACCESS_DENIED"
-    assert of_engine(error, REFERENCE, with_credentials=True).code == "REGISTRY_AUTH_FAILED"
+    assert pull_error(error, REFERENCE, with_credentials=False).code == "IMAGE_ACCESS_DENIED"
+    assert pull_error(error, REFERENCE, with_credentials=True).code == "REGISTRY_AUTH_FAILED"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_access_and_credentials_are_told_apart(status: int, words: str) -> None:
     ],
 )  # fmt: skip
 def test_the_rest_is_told_apart(status: int, words: str, code: str) -> None:
-    error = of_engine(EngineError(status, words), REFERENCE, with_credentials=True)
+    error = pull_error(EngineError(status, words), REFERENCE, with_credentials=True)
     assert error.code == code
     assert error.hint
     retried = code in ("REGISTRY_RATE_LIMITED", "REGISTRY_UNAVAILABLE", "ENGINE_DISK_FULL")

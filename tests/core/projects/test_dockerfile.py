@@ -4,7 +4,7 @@ import pytest
 from tests.core.projects.trees import tree_of
 
 from bot_runner_worker.model.errors import Rejected
-from bot_runner_worker.projects.dockerfile import find_dockerfile
+from bot_runner_worker.projects.context import find_dockerfile
 
 
 def test_the_one_at_the_root_wins() -> None:

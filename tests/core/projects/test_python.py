@@ -6,8 +6,12 @@ import pytest
 from tests.core.projects.trees import tree_of
 
 from bot_runner_worker.model.errors import Rejected
-from bot_runner_worker.projects.entrypoint import find_command
-from bot_runner_worker.projects.python import Dependencies, find_dependencies, python_dockerfile
+from bot_runner_worker.projects.python import (
+    Dependencies,
+    find_command,
+    find_dependencies,
+    python_dockerfile,
+)
 
 
 def command_of(*paths: str, entrypoint: str | None = None, procfile: str | None = None) -> list[str] | None:

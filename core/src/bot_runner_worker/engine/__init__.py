@@ -1,4 +1,4 @@
-"""The Docker Engine behind its API: the only package that imports aiodocker and maps its errors."""
+"""The client of the Docker Engine; only this package imports aiodocker."""
 
 from bot_runner_worker.engine.client import ENGINE_TROUBLE, Engine, EngineError
 

@@ -1,4 +1,4 @@
-"""Builds with the classic builder, the one that keeps to limits."""
+"""Builds with the classic builder, which applies limits to each step."""
 
 import asyncio
 import re
@@ -14,6 +14,7 @@ from bot_runner_worker.model.progress import Progress
 LOG_LINES = 60
 LOG_BYTES = 16 * 1024
 _CPU_PERIOD = 100_000
+_EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)\s*$")
 
 _STEP = re.compile(r"Step (\d{1,4})/(\d{1,4}) : (.*)")
 # The builder's own lines come as a whole; what a RUN prints is cut anywhere, but may look the same.
@@ -28,16 +29,24 @@ class BuildError(Exception):
     Args:
         message: The Engine's error.
         log: The last lines of the build's output.
+        out_of_memory: Whether a step ran out of memory; ``None`` if the Engine does not say.
     """
 
-    def __init__(self, message: str, log: list[str]) -> None:
+    def __init__(self, message: str, log: list[str], *, out_of_memory: bool | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.log = log
+        self.out_of_memory = out_of_memory
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the step that failed; ``None`` if no command did."""
+        match = _EXIT_CODE.search(self.message)
+        return int(match[1]) if match is not None else None
 
 
 class EndlessOutput(BuildError):
-    """A build printed more than it may."""
+    """A build printed more than it is allowed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,9 @@ class BuildLimits:
 
 @dataclass(slots=True)
 class BuildTrace:
-    """What a build has made so far, by its own words: a ``RUN`` can print the same, so look twice.
+    """What a build has made so far, as its output says.
+
+    A ``RUN`` can print the same words, so whoever uses an id checks what it names.
 
     Args:
         on_container: Awaited with the short id of a step's container when it is created, before its start.
@@ -71,12 +82,12 @@ class BuildTrace:
     begun: bool = False
     """Whether the Engine has all of the build context: it reads it to the end before the first step."""
     too_long: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the build has printed more than it may. It goes on until somebody ends it."""
-    given_up: bool = False
-    """Set by the caller: what the build makes is still noted, what it says is no longer told."""
+    """Set when the build has printed more than it is allowed to. It goes on until somebody ends it."""
+    cancelled: bool = False
+    """Set by the caller: what the build makes is still noted, progress is no longer reported."""
 
     async def note(self, text: str) -> None:
-        """Read one piece of the build's output."""
+        """Note what a piece of the build's output reports."""
         if match := _CONTAINER.fullmatch(text):
             await self.on_container(match[1])
         elif match := _IMAGE.fullmatch(text):
@@ -97,9 +108,9 @@ async def build(
 ) -> None:
     """Build an image.
 
-    Containers of its steps are removed whether it succeeds or not; the images of its steps are kept by the
-    Engine. Leaving the call ends the build, but not the step that it is at: nobody hears of the image that
-    comes of it.
+    The Engine removes the containers of its steps whether it succeeds or not, and keeps their images. A
+    cancelled call ends the build, but not its current step: nobody learns the id of the image that comes
+    of it.
 
     Args:
         engine: The Engine.
@@ -110,11 +121,11 @@ async def build(
         arguments: Build arguments; the proxy variables are known to every Dockerfile.
         limits: What each step may use.
         trace: Filled in while the build goes on.
-        progress: Told of each step.
+        progress: Called at each step.
 
     Raises:
         BuildError: If the build fails; :class:`EndlessOutput` if it printed too much, however it ended.
-        EngineError: If the Engine does not take it.
+        EngineError: If the Engine refuses the build.
     """
     params = {
         "t": tag,
@@ -132,7 +143,7 @@ async def build(
     }
     log = BuildLog()
     lines = engine.stream_json(
-        "POST", "build", params=params, data=_noted(tar, trace), headers={"Content-Type": "application/x-tar"}
+        "POST", "build", params=params, data=_sent(tar, trace), headers={"Content-Type": "application/x-tar"}
     )
     error = None
     async with aclosing(lines):
@@ -140,7 +151,7 @@ async def build(
             error = line.get("error", error)
             text = str(line.get("stream", ""))
             await trace.note(text)
-            if trace.given_up or trace.too_long.is_set():
+            if trace.cancelled or trace.too_long.is_set():
                 continue
             if step := log.add(text):
                 await progress(*step)
@@ -152,7 +163,7 @@ async def build(
         raise BuildError(str(error), log.lines())
 
 
-async def _noted(tar: AsyncIterator[bytes], trace: BuildTrace) -> AsyncIterator[bytes]:
+async def _sent(tar: AsyncIterator[bytes], trace: BuildTrace) -> AsyncIterator[bytes]:
     async for chunk in tar:
         yield chunk
     trace.begun = True
@@ -163,7 +174,7 @@ def _ulimit(name: str, value: int) -> dict[str, Any]:
 
 
 class BuildLog:
-    """The end of a build's output, bounded in lines and bytes, however the output is cut into pieces."""
+    """The last lines of a build's output, limited in number and size."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -172,7 +183,7 @@ class BuildLog:
         self._open = ""
 
     def add(self, text: str) -> tuple[str, float | None] | None:
-        """Take a piece of output; returns the step that begins with it, and the fraction that is done."""
+        """Add a piece of output; returns the step that begins in it, and the progress."""
         step = None
         self.size += len(text.encode(errors="replace"))
         *complete, rest = (self._open + text).split("\n")
@@ -189,7 +200,7 @@ class BuildLog:
         return step
 
     def lines(self) -> list[str]:
-        """The last lines that fit."""
+        """The last lines, as many as fit."""
         kept: deque[str] = deque()
         size = 0
         for line in reversed([*self._lines, self._open] if self._open else self._lines):

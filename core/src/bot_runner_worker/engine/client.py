@@ -1,8 +1,8 @@
-"""One connection to a Docker Engine: calls have time limits, streams are closed, errors are mapped."""
+"""Connections to a Docker Engine, with time limits and mapped errors."""
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ class EngineError(Exception):
 
     Args:
         status: HTTP status; 0 for an error inside a stream.
-        message: The Engine's words. They may quote the request: redact before showing.
+        message: The Engine's message. It may quote the request, so it is redacted before it is shown.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -48,14 +48,14 @@ class EngineError(Exception):
 
 
 ENGINE_TROUBLE = (EngineError, Unavailable)
-"""What any call may raise."""
+"""The errors that any call may raise."""
 
 
 class Engine:
     """A Docker Engine; use it as an asynchronous context manager.
 
-    aiodocker is the transport. Its object layer is left aside where it lacks what is needed here: limits on
-    builds, container updates, closing of streams that are left early.
+    aiodocker is the transport. Its classes for objects are not used, since they lack limits for builds,
+    updates of containers, and closing of streams that are left early.
 
     Args:
         address: ``unix:///var/run/docker.sock``, ``tcp://host:2375`` …
@@ -63,6 +63,8 @@ class Engine:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.permit: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each request that may change something; it raises if this process must not."""
         self._docker: aiodocker.Docker | None = None
         self._connecting = asyncio.Lock()
         self._platform = ""
@@ -114,7 +116,7 @@ class Engine:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = API_TIMEOUT,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request and hand out its response, closed in any case when the block is left.
+        """Send a request; yields its response, which is closed when the block ends.
 
         Args:
             method: HTTP method.
@@ -131,6 +133,8 @@ class Engine:
         query = {name: _text(value) for name, value in (params or {}).items() if value is not None}
         try:
             client = await self._client()
+            if self.permit is not None and method not in ("GET", "HEAD"):
+                await self.permit()
             response = await client._do_query(
                 path,
                 method,
@@ -161,14 +165,23 @@ class Engine:
         params: Mapping[str, Any] | None = None,
         body: Any = None,
         seconds: float = API_TIMEOUT,
+        ignored: Collection[int] = (),
     ) -> Any:
-        """Send a request with an optional JSON body and return the JSON answer, ``None`` for an empty one.
+        """Send a request with an optional JSON body; returns the JSON answer, if any.
 
-        See :meth:`request` for the arguments and errors.
+        See :meth:`request` for the other arguments and errors.
+
+        Args:
+            ignored: Statuses of errors that are answered with ``None``, such as 404.
         """
         data = None if body is None else json.dumps(body).encode()
-        async with self.request(method, path, params=params, data=data, seconds=seconds) as response:
-            text = await response.read()
+        try:
+            async with self.request(method, path, params=params, data=data, seconds=seconds) as response:
+                text = await response.read()
+        except EngineError as error:
+            if error.status in ignored:
+                return None
+            raise
         return json.loads(text) if text else None
 
     async def stream_json(
@@ -183,9 +196,9 @@ class Engine:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the JSON objects of a stream (build, pull, events), one a line.
 
-        The stream has no time limit of its own: bound it with :func:`asyncio.timeout`. Leaving the iteration
-        closes the connection, which ends a classic build within a second. Use
-        :func:`contextlib.aclosing` so that it does not wait for the garbage collector.
+        The stream has no time limit of its own: use :func:`asyncio.timeout`. The connection is closed when
+        the iteration ends early, which ends a classic build within a second; use
+        :func:`contextlib.aclosing`, so that this does not wait for the garbage collector.
 
         Args:
             max_line: A line longer than this many bytes is dropped.
@@ -211,20 +224,20 @@ class Engine:
                 yield json.loads(buffer)
 
     async def platform(self) -> str:
-        """What its containers run on: ``linux/amd64`` or the like."""
+        """The platform of its containers, such as ``linux/amd64``."""
         if not self._platform:
             answer = await self.version()
             self._platform = f"{answer['Os']}/{answer['Arch']}"
         return self._platform
 
     async def cpus(self) -> int:
-        """How many CPUs its machine has."""
+        """The number of its machine's CPUs."""
         if not self._cpus:
             self._cpus = int((await self.json("GET", "info"))["NCPU"])
         return self._cpus
 
     async def time(self) -> datetime:
-        """The time by its clock, which need not be this machine's."""
+        """The time by its clock, which may differ from this machine's."""
         info = await self.json("GET", "info")
         return datetime.fromisoformat(info["SystemTime"])
 
@@ -232,6 +245,11 @@ class Engine:
         """The Engine's answer to ``GET /version``."""
         answer: dict[str, Any] = await self.json("GET", "version", seconds=10)
         return answer
+
+
+def label_filter(labels: Mapping[str, str]) -> list[str]:
+    """A filter of the API for objects that carry all these labels."""
+    return [f"{name}={value}" for name, value in labels.items()]
 
 
 def _text(value: Any) -> str:

@@ -1,18 +1,18 @@
-"""Containers: the API calls that the runner needs, and nothing of what a bot is."""
+"""API calls for containers."""
 
 import io
 import tarfile
 from collections.abc import Mapping
 from typing import Any
 
-from bot_runner_worker.engine.client import Engine, EngineError
+from bot_runner_worker.engine.client import Engine, EngineError, label_filter
 from bot_runner_worker.model.options import Files
 
 _CHANGE = b'"Kind":'
 
 
 async def wait(engine: Engine, container: str) -> int:
-    """Wait for a container's end, and return its exit code."""
+    """Wait until a container ends; returns its exit code."""
     answer = await engine.json("POST", f"containers/{container}/wait")
     return int(answer["StatusCode"])
 
@@ -20,14 +20,16 @@ async def wait(engine: Engine, container: str) -> int:
 async def commit(
     engine: Engine, container: str, reference: str, *, image: str, labels: Mapping[str, str]
 ) -> None:
-    """Make an image of what a container has written, with the configuration of the image below it.
+    """Make an image of what a container has written.
+
+    It has the configuration of the container's own image.
 
     Args:
         engine: The Engine.
         container: Name or id; it has ended.
         reference: Tag of the new image.
         image: Id of the image that the container was made from.
-        labels: Further labels.
+        labels: Labels to add.
     """
     config = dict((await engine.json("GET", f"images/{image}/json"))["Config"])
     # The Engine fills what is missing from the container, whose command is not for the image.
@@ -39,13 +41,13 @@ async def commit(
 
 
 async def create(engine: Engine, name: str, config: Mapping[str, Any]) -> str:
-    """Create a container and return its id. A name that is taken is an :class:`EngineError` 409."""
+    """Create a container; returns its id. A name that is taken is an :class:`EngineError` 409."""
     answer = await engine.json("POST", "containers/create", params={"name": name}, body=config)
     return str(answer["Id"])
 
 
 async def put_files(engine: Engine, container: str, files: Files) -> None:
-    """Put files into a container that need not run."""
+    """Copy files into a container, running or not."""
     async with engine.request(
         "PUT",
         f"containers/{container}/archive",
@@ -89,37 +91,30 @@ async def start(engine: Engine, container: str) -> None:
 
 async def stop(engine: Engine, container: str, grace_seconds: int) -> None:
     """Stop a container: SIGTERM, then SIGKILL after the grace time. One that is gone is fine."""
-    try:
-        await engine.json(
-            "POST",
-            f"containers/{container}/stop",
-            params={"t": grace_seconds},
-            seconds=grace_seconds + 60,
-        )
-    except EngineError as error:
-        if not error.not_found:
-            raise
+    await engine.json(
+        "POST",
+        f"containers/{container}/stop",
+        params={"t": grace_seconds},
+        seconds=grace_seconds + 60,
+        ignored=(404,),
+    )
 
 
 async def kill(engine: Engine, container: str) -> None:
-    """End a container's processes at once. One that does not run, or is gone, is fine."""
-    try:
-        await engine.json("POST", f"containers/{container}/kill")
-    except EngineError as error:
-        if not (error.not_found or error.conflict):
-            raise
+    """Kill a container's processes. One that does not run, or is gone, is fine."""
+    await engine.json("POST", f"containers/{container}/kill", ignored=(404, 409))
 
 
 async def set_policy(
     engine: Engine, container: str, *, restart: Mapping[str, Any] | None = None, cpu_shares: int
 ) -> None:
-    """Change a container's restart policy and its weight among CPU shares, in one call.
+    """Set a container's restart policy and CPU shares in one call.
 
     Args:
         engine: The Engine.
         container: Name or id.
-        restart: The new restart policy; ``None`` keeps the one that it has.
-        cpu_shares: The new weight.
+        restart: The new restart policy; ``None`` keeps the current one.
+        cpu_shares: The new CPU shares.
 
     Raises:
         EngineError: 500 in the moment in which the container's process starts or ends ("cannot update a
@@ -132,7 +127,7 @@ async def set_policy(
 
 
 async def unpause(engine: Engine, container: str) -> None:
-    """Let a paused container go on; one that is not paused is fine."""
+    """Unpause a container; one that is not paused is fine."""
     try:
         await engine.json("POST", f"containers/{container}/unpause")
     except EngineError as error:
@@ -152,18 +147,15 @@ async def set_cpu_limit(engine: Engine, container: str, cores: float) -> None:
 
 
 async def rename(engine: Engine, container: str, name: str) -> None:
-    """Give a container another name."""
+    """Rename a container."""
     await engine.json("POST", f"containers/{container}/rename", params={"name": name})
 
 
 async def remove(engine: Engine, container: str) -> None:
     """Remove a container with its anonymous volumes, running or not. One that is gone is fine."""
-    try:
-        await engine.json("DELETE", f"containers/{container}", params={"force": True, "v": True})
-    except EngineError as error:
-        # 409: somebody else is removing it at this moment.
-        if not (error.not_found or error.conflict):
-            raise
+    # 409: somebody else is removing it at this moment.
+    params = {"force": True, "v": True}
+    await engine.json("DELETE", f"containers/{container}", params=params, ignored=(404, 409))
 
 
 async def inspect(engine: Engine, container: str, *, size: bool = False) -> dict[str, Any] | None:
@@ -177,25 +169,22 @@ async def inspect(engine: Engine, container: str, *, size: bool = False) -> dict
         container: Name or id.
         size: Also add up what it has written (``SizeRw``), which takes a walk over its files.
     """
-    try:
-        params = {"size": True} if size else None
-        answer: dict[str, Any] = await engine.json("GET", f"containers/{container}/json", params=params)
-    except EngineError as error:
-        if error.not_found:
-            return None
-        raise
+    params = {"size": True} if size else None
+    answer: dict[str, Any] | None = await engine.json(
+        "GET", f"containers/{container}/json", params=params, ignored=(404,)
+    )
     return answer
 
 
 async def count_changes(engine: Engine, container: str, *, enough: int) -> int:
-    """How many files and folders differ from those of a container's image.
+    """Count the files and folders that differ from those of a container's image.
 
-    Takes the Engine about 30 µs for each, and a list of them all before it answers.
+    The Engine needs about 30 µs for each, and lists them all before it answers.
 
     Args:
         engine: The Engine.
         container: Name or id.
-        enough: Stop counting there.
+        enough: Count at which to stop.
     """
     count, rest = 0, b""
     async with engine.request("GET", f"containers/{container}/changes") as response:
@@ -210,16 +199,15 @@ async def count_changes(engine: Engine, container: str, *, enough: int) -> int:
 
 
 async def list_all(engine: Engine) -> list[dict[str, Any]]:
-    """All containers of the Engine, running or not, whosever they are."""
+    """All containers of the Engine, running or not."""
     answer: list[dict[str, Any]] = await engine.json("GET", "containers/json", params={"all": True})
     return answer
 
 
 async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """All containers, running or not, that carry all these labels."""
-    wanted = [f"{name}={value}" for name, value in labels.items()]
     answer: list[dict[str, Any]] = await engine.json(
-        "GET", "containers/json", params={"all": True, "filters": {"label": wanted}}
+        "GET", "containers/json", params={"all": True, "filters": {"label": label_filter(labels)}}
     )
     # The filter splits at the first "=" only since some releases: check the exact values again.
     return [

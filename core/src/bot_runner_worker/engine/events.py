@@ -1,4 +1,4 @@
-"""What happens to containers, as the Engine tells it; and since when it has been up."""
+"""The Engine's events about containers, and the time of its last start."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -6,15 +6,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from bot_runner_worker.engine.client import Engine
+from bot_runner_worker.engine.client import Engine, label_filter
 
 SILENCE_SECONDS = 60.0
-"""A stream that says nothing for that long is opened anew: the other side may be gone without a word."""
+"""A stream that is silent for that long is opened again: the other side may be gone unnoticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerEvent:
-    """Something that happened to a container.
+    """An event of a container.
 
     Args:
         action: ``create``, ``start``, ``kill``, ``oom``, ``die``, ``stop``, ``update``, ``destroy`` …
@@ -34,26 +34,30 @@ class ContainerEvent:
         code = self.attributes.get("exitCode", "")
         return int(code) if code.isdigit() else -1
 
+    def has_labels(self, labels: Mapping[str, str]) -> bool:
+        """Whether the container carries exactly these values."""
+        return all(self.attributes.get(name) == value for name, value in labels.items())
+
 
 async def container_events(
     engine: Engine, labels: Mapping[str, str], since: float
 ) -> AsyncGenerator[ContainerEvent, None]:
-    """Yield what happens to containers with these labels, until the Engine ends the stream.
+    """Yield the events of containers with these labels until the stream ends.
 
-    The Engine keeps its last 256 events of any kind, as long as it runs; those are told first. After some
-    silence the stream is opened anew, and the last event may be told again. Use :func:`contextlib.aclosing`,
-    so that the connection is closed when the iteration is left.
+    The Engine keeps its last 256 events of any kind, as long as it runs; those come first. After some
+    silence the stream is opened again, and the last event may be repeated. Use :func:`contextlib.aclosing`,
+    so that the connection is closed when the iteration ends early.
 
     Args:
         engine: The Engine.
         labels: Labels that the containers carry.
-        since: Tell what happened from this time on, in Unix seconds of the Engine's clock.
+        since: Time of the first event, in Unix seconds of the Engine's clock.
 
     Raises:
         EngineError: If the Engine refuses.
         Unavailable: If the Engine does not answer, or goes away.
     """
-    filters = {"type": ["container"], "label": [f"{name}={value}" for name, value in labels.items()]}
+    filters = _filters(labels)
     ended = False
     while not ended:
         params = {"since": f"{since:.9f}", "filters": filters}
@@ -68,8 +72,32 @@ async def container_events(
                     ended = True
                     break
                 since = event.at
-                if all(event.attributes.get(name) == value for name, value in labels.items()):
+                if event.has_labels(labels):
                     yield event
+
+
+async def recent(engine: Engine, action: str, labels: Mapping[str, str]) -> list[ContainerEvent]:
+    """The events of one kind among the last 256 of the Engine.
+
+    Args:
+        engine: The Engine.
+        action: Such as ``oom``.
+        labels: Labels that the containers carry.
+
+    Raises:
+        EngineError: If the Engine refuses.
+        Unavailable: If the Engine does not answer.
+    """
+    # The Engine ends the stream at once, since this moment of its own clock is over by then.
+    now = (await engine.time()).timestamp()
+    params = {"since": "1", "until": f"{now:.6f}", "filters": _filters(labels) | {"event": [action]}}
+    async with aclosing(engine.stream_json("GET", "events", params=params)) as lines:
+        found = [_event(line) async for line in lines]
+    return [event for event in found if event.has_labels(labels)]
+
+
+def _filters(labels: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"type": ["container"], "label": label_filter(labels)}
 
 
 def _event(line: Mapping[str, Any]) -> ContainerEvent:
@@ -84,12 +112,11 @@ def _event(line: Mapping[str, Any]) -> ContainerEvent:
 
 
 async def current_run(engine: Engine) -> tuple[str, str]:
-    """What tells the Engine's current run from others, and when it began, as the Engine writes times.
+    """The id of the Engine's current run, and its begin as the Engine writes times.
 
-    Both come from the default bridge, which the Engine makes anew each time it starts: after it has ended
-    what a killed one left running, and before it starts anything. One that keeps containers over its
-    restarts (live-restore) keeps the bridge as well; one without a default bridge tells nothing (two empty
-    strings).
+    Both come from the default bridge, which the Engine creates again each time it starts: after it has ended
+    what a killed one left running, and before it starts anything. An Engine that keeps containers over its
+    restarts (live-restore) keeps the bridge as well; for one without a default bridge, both are empty.
     """
     for network in await engine.json("GET", "networks", params={"filters": {"name": ["bridge"]}}):
         if network["Name"] == "bridge":

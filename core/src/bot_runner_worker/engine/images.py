@@ -1,4 +1,4 @@
-"""Images: inspect, list, tag, remove."""
+"""API calls for images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,18 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from bot_runner_worker.engine.client import Engine, EngineError
+from bot_runner_worker.engine.client import Engine, EngineError, label_filter
 from bot_runner_worker.model.image import Image
 
 
 async def inspect(engine: Engine, reference: str) -> Image | None:
     """The image behind a reference or id, or ``None``."""
-    try:
-        answer = await engine.json("GET", f"images/{quote(reference, safe=':/@')}/json")
-    except EngineError as error:
-        if error.not_found:
-            return None
-        raise
+    answer = await engine.json("GET", f"{_path(reference)}/json", ignored=(404,))
+    if answer is None:
+        return None
     config = answer.get("Config") or {}
     environment = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
     return Image(
@@ -53,7 +50,7 @@ class StoredImage:
 
 
 async def list_all(engine: Engine) -> list[StoredImage]:
-    """All images, those of a build's single steps among them; 20 ms for a hundred."""
+    """All images, those of build steps among them; 20 ms for a hundred."""
     rows = await engine.json("GET", "images/json", params={"all": True})
     return [
         StoredImage(
@@ -70,14 +67,11 @@ async def list_all(engine: Engine) -> list[StoredImage]:
 async def last_tagged(engine: Engine, reference: str) -> datetime | None:
     """When an image was last tagged, by the Engine's clock; ``None`` if it is gone.
 
-    An image that never was tagged was last tagged when it was made.
+    For an image that was never tagged, it is when it was made.
     """
-    try:
-        answer = await engine.json("GET", f"images/{quote(reference, safe=':/@')}/json")
-    except EngineError as error:
-        if error.not_found:
-            return None
-        raise
+    answer = await engine.json("GET", f"{_path(reference)}/json", ignored=(404,))
+    if answer is None:
+        return None
     tagged = str((answer.get("Metadata") or {}).get("LastTagTime", ""))
     moment = tagged if tagged and not tagged.startswith("0001-") else answer["Created"]
     return datetime.fromisoformat(moment).astimezone(UTC)
@@ -85,9 +79,8 @@ async def last_tagged(engine: Engine, reference: str) -> datetime | None:
 
 async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """All tagged images that carry all these labels."""
-    wanted = [f"{name}={value}" for name, value in labels.items()]
     answer: list[dict[str, Any]] = await engine.json(
-        "GET", "images/json", params={"filters": {"label": wanted}}
+        "GET", "images/json", params={"filters": {"label": label_filter(labels)}}
     )
     return answer
 
@@ -101,51 +94,57 @@ async def list_by_repository(engine: Engine, repository: str) -> list[dict[str, 
 
 
 async def tag(engine: Engine, image_id: str, reference: str) -> None:
-    """Give an image a further tag."""
+    """Tag an image."""
     repository, _, name = reference.rpartition(":")
     await engine.json("POST", f"images/{image_id}/tag", params={"repo": repository, "tag": name})
 
 
 async def list_untagged(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Images without a tag that carry all these labels, and that no other image is made of."""
-    filters = {"dangling": ["true"], "label": [f"{name}={value}" for name, value in labels.items()]}
+    """Images without a tag and without children that carry all these labels."""
+    filters = {"dangling": ["true"], "label": label_filter(labels)}
     answer: list[dict[str, Any]] = await engine.json("GET", "images/json", params={"filters": filters})
     return answer
 
 
 async def remove(engine: Engine, reference: str, *, all_tags: bool = False) -> None:
-    """Remove a tag, and the image with its last one; one that is gone or in use is left as it is.
+    """Remove a tag, or an image; one that is gone or in use is fine.
+
+    An image goes with its last tag.
 
     Args:
         engine: The Engine.
         reference: A tag, or an id.
         all_tags: Remove an image with several tags by its id.
     """
-    path = f"images/{quote(reference, safe=':/@')}"
     try:
-        await engine.json("DELETE", path, params={"force": all_tags})
+        await engine.json("DELETE", _path(reference), params={"force": all_tags})
     except EngineError as error:
         if not (error.conflict or _is_gone(error)):
             raise
 
 
 async def untag(engine: Engine, reference: str) -> bool:
-    """Take one reference from an image, and the image away with its last one; returns whether it is gone.
+    """Remove one reference of an image; returns whether it is gone.
 
-    The Engine keeps the last reference to an image that a container is made of, running or not.
+    An image goes with its last reference, which the Engine keeps if a container, running or not, is made of
+    the image.
 
     Args:
         engine: The Engine.
         reference: A tag, or ``repository@sha256:…``.
     """
     try:
-        await engine.json("DELETE", f"images/{quote(reference, safe=':/@')}")
+        await engine.json("DELETE", _path(reference))
     except EngineError as error:
         if error.conflict:
             return False
         if not _is_gone(error):
             raise
     return True
+
+
+def _path(reference: str) -> str:
+    return f"images/{quote(reference, safe=':/@')}"
 
 
 def _is_gone(error: EngineError) -> bool:

@@ -1,4 +1,4 @@
-"""Container logs: the Engine's multiplexed stream as lines with their times."""
+"""API calls for container logs."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ _HEADER = 8
 
 
 class LogLine(NamedTuple):
-    """One line of output; a tuple, since a page has many of them.
+    """One line of output.
 
     Args:
         time: RFC 3339 with nanoseconds, as the Engine wrote it.
@@ -42,7 +42,7 @@ async def read(
         container: Id of the container.
         tail: Number of lines; at least 1 (the Engine takes anything else for "all").
         since: Unix time with nanoseconds (``1700000000.000000001``), or ``None``.
-        max_bytes: Older lines are dropped so that about this much output is held.
+        max_bytes: Bytes to keep, about; older lines are dropped.
 
     Returns:
         The lines, oldest first.
@@ -72,7 +72,7 @@ async def read(
 async def follow(engine: Engine, container: str) -> AsyncGenerator[str, None]:
     """Yield a container's output in pieces, from its beginning to its end.
 
-    Bound it with :func:`asyncio.timeout`, and use :func:`contextlib.aclosing`.
+    Use it with :func:`asyncio.timeout` and :func:`contextlib.aclosing`.
 
     Args:
         engine: The Engine.
@@ -86,7 +86,7 @@ async def follow(engine: Engine, container: str) -> AsyncGenerator[str, None]:
 
 
 async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[tuple[int, bytes]]]:
-    """The frames of each chunk together: one step of the event loop for all of them."""
+    """Yield the frames of each chunk together, which takes one step of the event loop."""
     buffer = b""
     async for chunk in chunks:
         frames, buffer = _split(buffer + chunk)
@@ -108,7 +108,7 @@ def _split(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
 
 @dataclass(frozen=True, slots=True)
 class LogTail:
-    """The end of a container's log, measured instead of read.
+    """Measurements of the last lines of a container's log.
 
     Args:
         newest: Time of the newest piece, as the Engine wrote it; empty for an empty log.
@@ -126,7 +126,7 @@ class LogTail:
 
 
 async def tail(engine: Engine, container: str, pieces: int) -> LogTail:
-    """Measure the end of a container's log; about 1 ms of the Engine's time for 20 pieces.
+    """Measure the last lines of a container's log, in 1 ms for 20 pieces.
 
     Args:
         engine: The Engine.
@@ -150,13 +150,13 @@ async def tail(engine: Engine, container: str, pieces: int) -> LogTail:
 
 
 async def measure(engine: Engine, container: str, *, seconds: float, enough: int) -> int:
-    """Follow a container's output for a while; returns the bytes that it took in the Engine's log file.
+    """Follow a container's output; returns the bytes that it takes in the log file.
 
     Args:
         engine: The Engine.
         container: Id of the container.
         seconds: How long to follow it.
-        enough: Stop at this many bytes.
+        enough: Bytes at which to stop.
     """
     params = {"stdout": True, "stderr": True, "follow": True, "tail": 0}
     size = 0

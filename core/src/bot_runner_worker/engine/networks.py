@@ -1,19 +1,14 @@
-"""Networks: created once under one name, labelled, removed when empty."""
+"""API calls for networks."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from bot_runner_worker.engine.client import Engine, EngineError
+from bot_runner_worker.engine.client import Engine, EngineError, label_filter
 
 
 async def inspect(engine: Engine, name: str) -> dict[str, Any] | None:
     """The Engine's description of a network, or ``None``."""
-    try:
-        answer: dict[str, Any] = await engine.json("GET", f"networks/{name}")
-    except EngineError as error:
-        if error.not_found:
-            return None
-        raise
+    answer: dict[str, Any] | None = await engine.json("GET", f"networks/{name}", ignored=(404,))
     return answer
 
 
@@ -51,9 +46,9 @@ async def create_bridge(
 
 
 async def reconnect(engine: Engine, name: str, container: str) -> None:
-    """Connect a container, running or not, to a network of which it knows no more than the name, if that.
+    """Connect a container, running or not, to the network that has this name now.
 
-    A stopped one remembers the id of a network that was removed meanwhile, and would refuse to start.
+    A stopped container remembers the id of a network that was removed meanwhile, and would refuse to start.
     """
     try:
         await engine.json("POST", f"networks/{name}/disconnect", body={"Container": container, "Force": True})
@@ -65,7 +60,7 @@ async def reconnect(engine: Engine, name: str, container: str) -> None:
 
 
 async def subnets(engine: Engine) -> list[str]:
-    """The subnets of all networks on the Engine, ours or not."""
+    """The subnets of all networks on the Engine."""
     answer: list[dict[str, Any]] = await engine.json("GET", "networks")
     configs = [config for each in answer for config in (each.get("IPAM") or {}).get("Config") or []]
     return [config["Subnet"] for config in configs if config.get("Subnet")]
@@ -73,15 +68,11 @@ async def subnets(engine: Engine) -> list[str]:
 
 async def remove(engine: Engine, name: str) -> None:
     """Remove a network. One that is gone, or still in use, is left as it is."""
-    try:
-        await engine.json("DELETE", f"networks/{name}")
-    except EngineError as error:
-        if not (error.not_found or error.status in (403, 409)):
-            raise
+    await engine.json("DELETE", f"networks/{name}", ignored=(403, 404, 409))
 
 
 async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """All networks that carry all these labels."""
-    wanted = [f"{name}={value}" for name, value in labels.items()]
-    answer: list[dict[str, Any]] = await engine.json("GET", "networks", params={"filters": {"label": wanted}})
+    params = {"filters": {"label": label_filter(labels)}}
+    answer: list[dict[str, Any]] = await engine.json("GET", "networks", params=params)
     return answer

@@ -1,4 +1,4 @@
-"""Registries, which the Engine itself dials: what a reference stands for, and pulls."""
+"""API calls for registries, to which the Engine itself connects."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from bot_runner_worker.engine.client import Engine, EngineError
 from bot_runner_worker.model.progress import Progress
 
 ASK_TIMEOUT = 30.0
-"""Seconds for the Engine to ask a registry about a reference; several exchanges, with a login among them."""
+"""Seconds for the Engine to look a reference up in a registry: several requests, with a login among them."""
 
 _REPORT_INTERVAL = 0.5
 _MEGABYTE = 1_000_000
@@ -24,7 +24,7 @@ class RemoteImage:
 
     Args:
         digest: Of the manifest, or of the list of manifests: ``sha256:…``.
-        platforms: ``linux/amd64`` and the like, as far as the registry tells them.
+        platforms: ``linux/amd64`` and the like, as far as the registry says.
     """
 
     digest: str
@@ -32,7 +32,7 @@ class RemoteImage:
 
 
 async def describe(engine: Engine, reference: str, headers: dict[str, str]) -> RemoteImage:
-    """Ask a registry what a reference stands for now; nothing is pulled.
+    """Look up a reference in its registry; nothing is pulled.
 
     Args:
         engine: The Engine, which asks.
@@ -40,7 +40,7 @@ async def describe(engine: Engine, reference: str, headers: dict[str, str]) -> R
         headers: Those of :class:`RegistryAuth`, or none.
 
     Raises:
-        EngineError: With what went wrong between Engine and registry.
+        EngineError: With what failed between Engine and registry.
     """
     path = f"distribution/{quote(reference, safe=':/@')}/json"
     try:
@@ -78,7 +78,7 @@ async def pull(
     max_size: int | None,
     progress: Progress,
 ) -> None:
-    """Pull an image. Leaving the call ends the pull.
+    """Pull an image; a cancelled call ends the pull.
 
     Args:
         engine: The Engine, which pulls.
@@ -86,11 +86,11 @@ async def pull(
         version: Tag or digest.
         headers: Those of :class:`RegistryAuth`, or none.
         max_size: Compressed bytes, ``None`` for any number.
-        progress: Told of megabytes about twice a second.
+        progress: Called with the megabytes about twice a second.
 
     Raises:
         EngineError: With the status of the answer, or 0 for an error inside the stream.
-        TooLarge: As soon as the layers that are known add up to more than ``max_size``.
+        TooLarge: As soon as the known layers add up to more than ``max_size``.
     """
     layers = _Layers()
     reported = monotonic()
@@ -110,7 +110,7 @@ async def pull(
 
 
 class _Layers:
-    """How much of an image's layers is loaded, from the lines of a pull."""
+    """How much of an image's layers is loaded, by the lines of a pull."""
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}

@@ -1,9 +1,9 @@
-"""Volumes. Creating one is an atomic test-and-set, see :mod:`bot_runner_worker.coordination`."""
+"""API calls for volumes."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from bot_runner_worker.engine.client import Engine, EngineError
+from bot_runner_worker.engine.client import Engine, label_filter
 
 
 async def create(engine: Engine, name: str, labels: Mapping[str, str]) -> dict[str, str]:
@@ -23,18 +23,13 @@ async def create(engine: Engine, name: str, labels: Mapping[str, str]) -> dict[s
 
 async def labels_of(engine: Engine, name: str) -> dict[str, str] | None:
     """The labels of a volume, or ``None`` if there is none of this name."""
-    try:
-        return _labels(await engine.json("GET", f"volumes/{name}"))
-    except EngineError as error:
-        if error.not_found:
-            return None
-        raise
+    answer = await engine.json("GET", f"volumes/{name}", ignored=(404,))
+    return None if answer is None else _labels(answer)
 
 
 async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Names and labels of all volumes that carry all these labels."""
-    wanted = [f"{name}={value}" for name, value in labels.items()]
-    answer = await engine.json("GET", "volumes", params={"filters": {"label": wanted}})
+    answer = await engine.json("GET", "volumes", params={"filters": {"label": label_filter(labels)}})
     found = {str(each["Name"]): _labels(each) for each in answer["Volumes"] or []}
     return {
         volume: carried
@@ -45,11 +40,7 @@ async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> dict[str,
 
 async def remove(engine: Engine, name: str) -> None:
     """Remove a volume. One that is gone is fine."""
-    try:
-        await engine.json("DELETE", f"volumes/{name}")
-    except EngineError as error:
-        if not error.not_found:
-            raise
+    await engine.json("DELETE", f"volumes/{name}", ignored=(404,))
 
 
 def _labels(volume: dict[str, Any]) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""From source code to an image: build contexts, the content-addressed image store, the base image."""
+"""Build contexts, builds, pulls, the image store and its garbage collection."""

@@ -1,6 +1,7 @@
-"""The image that bots without a Dockerfile are built on, with the operator's network settings baked in."""
+"""The operator's base image, with the operator's network settings in it."""
 
 import json
+from pathlib import Path
 
 from bot_runner_worker.engine import Engine, EngineError, registries
 from bot_runner_worker.engine import images as engine_images
@@ -12,15 +13,18 @@ from bot_runner_worker.settings import Settings
 
 CA_PATH = "/etc/ssl/certs/bot-runner-ca.crt"
 _SYSTEM_CA_PATH = "/etc/ssl/certs/ca-certificates.crt"
+APPEND_SYSTEM_CA = f"if [ -f {_SYSTEM_CA_PATH} ]; then cat {_SYSTEM_CA_PATH} >> {CA_PATH}; fi"
+"""A shell command. The variables replace the system's bundle, so the operator's must hold it as well."""
+
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 
 
 async def ready_base_image(engine: Engine, settings: Settings) -> Image:
-    """The operator's base image, pulled if the Engine does not have it.
+    """Return the operator's base image; pull it if the Engine does not have it.
 
     Raises:
-        Unavailable: ``BASE_IMAGE_UNAVAILABLE`` if it can neither be found nor pulled, ``ENGINE_DISK_FULL`` if
-            there is no room to pull it.
+        Unavailable: ``BASE_IMAGE_UNAVAILABLE`` if it is not there and cannot be pulled, ``ENGINE_DISK_FULL``
+            if there is no room to pull it.
     """
     image = await engine_images.inspect(engine, settings.base_image)
     if image is not None:
@@ -48,7 +52,7 @@ def _split(reference: str) -> tuple[str, str]:
 
 
 async def silent(message: str, fraction: float | None) -> None:
-    """Progress that nobody is told of."""
+    """Report no progress."""
 
 
 def _unavailable(settings: Settings, reason: str) -> Unavailable:
@@ -61,7 +65,7 @@ def _unavailable(settings: Settings, reason: str) -> Unavailable:
 
 
 def network_environment(settings: Settings) -> dict[str, str]:
-    """Variables by which builds and bots find the operator's CA bundle, package index and proxy."""
+    """Variables for builds and bots: the operator's CA bundle, index and proxy."""
     environment: dict[str, str] = {}
     if settings.ca_bundle is not None:
         environment |= dict.fromkeys(_CA_VARIABLES, CA_PATH)
@@ -70,25 +74,32 @@ def network_environment(settings: Settings) -> dict[str, str]:
     return environment | settings.proxy_environment()
 
 
+def read_ca_bundle(path: Path) -> bytes:
+    """The operator's CA bundle.
+
+    Raises:
+        Rejected: ``BASE_IMAGE_UNAVAILABLE`` if it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Rejected(
+            Code.BASE_IMAGE_UNAVAILABLE,
+            f"The CA bundle cannot be read ({error.strerror}).",
+            hint="This is for the operator: correct CA_BUNDLE.",
+        ) from error
+
+
 def network_context(base: Image, settings: Settings) -> BuildContext | None:
-    """Build context of the base image with the operator's network settings, ``None`` if there are none."""
+    """The build context that adds the operator's network settings, if there are any."""
     environment = network_environment(settings)
     if not environment:
         return None
     with BuildContextWriter(max_size=settings.max_context_size) as writer:
         lines = [f"FROM {base.id}"]
         if settings.ca_bundle is not None:
-            try:
-                writer.add("ca.crt", settings.ca_bundle.read_bytes())
-            except OSError as error:
-                raise Rejected(
-                    Code.BASE_IMAGE_UNAVAILABLE,
-                    f"The CA bundle cannot be read ({error.strerror}).",
-                    hint="This is for the operator: correct CA_BUNDLE.",
-                ) from error
-            lines.append(f"COPY ca.crt {CA_PATH}")
-            # These variables replace the system's bundle, so ours must hold it as well.
-            lines.append(f"RUN if [ -f {_SYSTEM_CA_PATH} ]; then cat {_SYSTEM_CA_PATH} >> {CA_PATH}; fi")
+            writer.add("ca.crt", read_ca_bundle(settings.ca_bundle))
+            lines += [f"COPY ca.crt {CA_PATH}", f"RUN {APPEND_SYSTEM_CA}"]
         # JSON strings are valid quoted words of a Dockerfile; a dollar sign would be expanded.
         lines += [
             f"ENV {name}=" + json.dumps(value).replace("$", "\\$")

@@ -1,18 +1,19 @@
-"""Builds in a cage: what a build may use, and that nothing of one that failed is left."""
+"""Builds in a sandbox, which limits them and removes what a failed one leaves."""
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import Never
+from typing import Any, Never
 
 from bot_runner_worker.aio import watched
-from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, builds
+from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError, builds, containers, events
 from bot_runner_worker.engine import images as engine_images
-from bot_runner_worker.images.build_steps import BuildSteps
+from bot_runner_worker.images.build_errors import KILLED
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.model.errors import Code, Rejected
-from bot_runner_worker.model.identity import NAMESPACE
+from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.model.progress import Progress
 from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.networks.builds import BuildNetwork
@@ -23,16 +24,19 @@ logger = logging.getLogger(__name__)
 _DISK_INTERVAL = 1.0
 _KILL_INTERVAL = 0.1
 
-_LAST_WORD_SECONDS = 20.0
-"""How long a build that was given up is listened to: a step that runs nothing cannot be killed."""
+_DRAIN_SECONDS = 20.0
+"""How long the output of a cancelled build is read: a step that runs nothing cannot be killed."""
+
+_MARKS = 64 * 1024
+_UPDATE_ATTEMPTS = 5
 
 
 class BuildSandbox:
     """Runs builds within the operator's limits.
 
-    Memory, CPU and the size of a file are limited by the Engine from the start. The number of processes is
-    not among a build's parameters: each step's container is given its limit as soon as the builder tells of
-    it, some milliseconds after its start. What a step writes, and the room that is left, are watched.
+    The Engine limits memory, CPU and the size of a file from the start. The number of processes is not among
+    a build's parameters: each step's container is given its limit as soon as the builder reports it, some
+    milliseconds after its start. What a step writes, and the room that is left, are watched.
 
     Args:
         engine: The Engine.
@@ -63,11 +67,11 @@ class BuildSandbox:
             tar: The build context.
             dockerfile: Path of the Dockerfile inside it.
             arguments: Build arguments.
-            progress: Told of each step.
+            progress: Called at each step.
 
         Raises:
             BuildError: If the build fails by itself; :class:`EndlessOutput` if it was ended for its output.
-            EngineError: If the Engine does not take it.
+            EngineError: If the Engine refuses the build.
             TimeoutError: After ``BUILD_TIMEOUT_SECONDS``.
             Rejected: ``BUILD_LIMIT_EXCEEDED``.
             Unavailable: ``ENGINE_DISK_FULL``.
@@ -75,7 +79,7 @@ class BuildSandbox:
         settings = self._settings
         await self._disk.check()
         network = await self._network.ensure()
-        steps = BuildSteps(self._engine, settings)
+        steps = StepContainers(self._engine, settings)
         trace = builds.BuildTrace(steps.limit_processes)
         building = asyncio.create_task(
             builds.build(
@@ -98,15 +102,17 @@ class BuildSandbox:
         self._running += 1
         try:
             async with asyncio.timeout(settings.build_timeout_seconds):
-                await watched(_outcome(building), self._watch(steps, trace))
-        except BaseException:
-            await asyncio.shield(self._give_up(building, steps, trace, tag))
+                await watched(_result(building), self._watch(steps, trace))
+        except BaseException as error:
+            await asyncio.shield(self._cancel(building, steps, trace, tag))
+            if isinstance(error, builds.BuildError) and error.exit_code == KILLED:
+                error.out_of_memory = await steps.out_of_memory()
             raise
         finally:
             self._running -= 1
             await asyncio.shield(self._remove_half_built())
 
-    async def _watch(self, steps: BuildSteps, trace: builds.BuildTrace) -> Never:
+    async def _watch(self, steps: "StepContainers", trace: builds.BuildTrace) -> Never:
         limit = self._settings.max_image_size
         while True:
             with suppress(TimeoutError):
@@ -126,15 +132,15 @@ class BuildSandbox:
                     details={"limit": "disk", "limit_bytes": limit},
                 )
 
-    async def _give_up(
-        self, building: asyncio.Task[None], steps: BuildSteps, trace: builds.BuildTrace, tag: str
+    async def _cancel(
+        self, building: asyncio.Task[None], steps: "StepContainers", trace: builds.BuildTrace, tag: str
     ) -> None:
-        """End a build, and note what it has made."""
-        trace.given_up = True
+        """End a build, and note the images that it has made."""
+        trace.cancelled = True
         try:
             # Before that nothing is made.
             if trace.begun:
-                await _hear_out(building, steps)
+                await _drain(building, steps)
         except ENGINE_TROUBLE as error:
             logger.warning("a step of a build could not be ended: %s", error)
         building.cancel()
@@ -146,10 +152,10 @@ class BuildSandbox:
             if result is not None and trace.images and result.id.startswith(f"sha256:{trace.images[-1]}"):
                 await engine_images.remove(self._engine, tag)
         except ENGINE_TROUBLE as error:
-            logger.warning("the result of a build that was given up could not be removed: %s", error)
+            logger.warning("the result of a cancelled build could not be removed: %s", error)
 
     async def _remove_half_built(self) -> None:
-        """Remove the images of builds that failed, if no other build may be standing on one of them."""
+        """Remove the images of failed builds, unless another build may use one of them."""
         if self._running:
             return
         found, self._half_built = list(self._half_built), {}
@@ -160,21 +166,106 @@ class BuildSandbox:
                 if image is not None and not image.tags and image.labels.get(NAMESPACE) == namespace:
                     await engine_images.remove(self._engine, image.id)
         except ENGINE_TROUBLE as error:
-            logger.warning("a build could not be tidied up, the sweep will do it: %s", error)
+            logger.warning("images of a failed build are left to the sweep: %s", error)
 
 
-async def _outcome(building: asyncio.Task[None]) -> None:
+class StepContainers:
+    """The containers of one build's steps: found, limited, measured and killed.
+
+    They can be given no label of their own, or nothing would be cached. A limit of a file's size that is a
+    little different for each build tells them apart.
+
+    Args:
+        engine: The Engine.
+        settings: Limits and namespace.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._labels = {NAMESPACE: settings.runner_namespace, ROLE: BUILD_ROLE}
+        self._reported: set[str] = set()
+        self.file_size = settings.max_image_size - secrets.randbelow(_MARKS)
+        """Bytes of the largest file: what the build must be given as its limit."""
+
+    async def limit_processes(self, container: str) -> None:
+        """Limit the number of a step's processes.
+
+        Args:
+            container: Short id, as the builder reports it.
+
+        Raises:
+            EngineError: If the Engine refuses repeatedly.
+        """
+        self._reported.add(container)
+        for attempt in range(_UPDATE_ATTEMPTS):
+            found = await self._find(container)
+            if found is None or found["State"]["Status"] == "exited":
+                return
+            try:
+                await containers.set_process_limit(self._engine, container, self._settings.build_pids_limit)
+            except EngineError:
+                # A step that is ending at this moment refuses in many words, and is gone a moment later.
+                if attempt + 1 == _UPDATE_ATTEMPTS:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+    async def written(self) -> int:
+        """Bytes that the running step has written."""
+        sizes = [
+            await containers.inspect(self._engine, each["Id"], size=True) or {} for each in await self._all()
+        ]
+        return sum(int(each.get("SizeRw", 0)) for each in sizes)
+
+    async def kill(self) -> None:
+        """Kill the running step, so that the build fails.
+
+        The builder removes its container: two that remove it at once do not wait for each other, and
+        whoever comes second believes too early that it is gone.
+        """
+        for each in await self._all():
+            await containers.kill(self._engine, each["Id"])
+
+    async def out_of_memory(self) -> bool | None:
+        """Whether a step ran out of memory; ``None`` if the Engine does not say.
+
+        The builder has removed the container by then, but the Engine keeps its last events.
+        """
+        try:
+            ended = await events.recent(self._engine, "oom", self._labels)
+        except ENGINE_TROUBLE as error:
+            logger.warning("the Engine does not say whether a step ran out of memory: %s", error)
+            return None
+        return any(event.container[:12] in self._reported for event in ended)
+
+    async def _all(self) -> list[dict[str, Any]]:
+        """All containers of this build, reported or not."""
+        listed = await containers.list_by_labels(self._engine, self._labels)
+        return [found for row in listed if (found := await self._find(row["Id"])) is not None]
+
+    async def _find(self, container: str) -> dict[str, Any] | None:
+        """A container, if it is one of this build's: what a RUN prints may name any other."""
+        found = await containers.inspect(self._engine, container)
+        limits = found["HostConfig"].get("Ulimits") or [] if found is not None else []
+        if any(limit["Name"] == "fsize" and limit["Hard"] == self.file_size for limit in limits):
+            return found
+        return None
+
+
+async def _result(building: asyncio.Task[None]) -> None:
     # Shielded: a build is not ended by no longer listening to it.
     await asyncio.shield(building)
 
 
-async def _hear_out(building: asyncio.Task[None], steps: BuildSteps) -> None:
-    """Kill a build's steps until the builder has said its last word.
+async def _drain(building: asyncio.Task[None], steps: StepContainers) -> None:
+    """Kill a build's steps until the builder ends its output.
 
     Closing the connection would end the build as well. But the step that it is at may still become an image
-    after that, of which nobody is told.
+    after that, and nobody learns its id.
     """
-    deadline = asyncio.get_running_loop().time() + _LAST_WORD_SECONDS
+    deadline = asyncio.get_running_loop().time() + _DRAIN_SECONDS
     while not building.done() and asyncio.get_running_loop().time() < deadline:
         await steps.kill()
         await asyncio.wait([building], timeout=_KILL_INTERVAL)

@@ -1,4 +1,4 @@
-"""Why a build failed, in the terms of the bot's author."""
+"""Errors of failed builds, in the terms of the bot's author."""
 
 import re
 
@@ -8,18 +8,21 @@ from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unava
 from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.settings import Settings
 
-_EXIT_CODE = re.compile(r"returned a non-zero code: (\d+)$")
+KILLED = 137
+"""The exit code of a process that SIGKILL has ended."""
 
-# What programs say when they meet one of the limits, first match wins.
+_FILE_TOO_LARGE = 153
+_COMMAND_NOT_FOUND = 127
+
+_FILE_HINT = "A file grew too large; make it smaller, or ask the operator to raise MAX_IMAGE_SIZE."
+
+# What programs print when they meet one of the limits; the first match wins.
 _HINTS = (
     (
         r"No matching distribution found|Could not find a version|No solution found",
         "Check the names and versions in the requirements; the last line of the log names the one.",
     ),
-    (
-        r"File too large|File size limit exceeded|Maximum file size",
-        "A file grew too large; make it smaller, or ask the operator to raise MAX_IMAGE_SIZE.",
-    ),
+    (r"File too large|File size limit exceeded|Maximum file size", _FILE_HINT),
     (
         r"Resource temporarily unavailable|Cannot fork|can't fork|fork: retry|can't start new thread",
         "The build started too many processes; start fewer, or ask the operator to raise BUILD_PIDS_LIMIT.",
@@ -29,21 +32,26 @@ _HINTS = (
         "The build could not reach a server; check its name, or try again later.",
     ),
 )
-_EXIT_HINTS = {
-    "137": "The build most likely ran out of memory; the operator can raise BUILD_MEMORY_LIMIT.",
-    "153": _HINTS[1][1],
-    "127": "A command was not found; install it in an earlier step, or use another base image.",
+_NOT_FOUND_HINT = "A command was not found; install it in an earlier step, or use another base image."
+# SIGKILL has many senders: only the Engine knows whether memory was lacking.
+_KILLED_HINTS = {
+    True: "The build ran out of memory; let it use less, or ask the operator to raise BUILD_MEMORY_LIMIT.",
+    False: "A process of the build was killed; the Engine reports no lack of memory. Try again.",
+    None: "A process of the build was killed; it may have run out of memory (BUILD_MEMORY_LIMIT).",
 }
 # All base images are there and named by their ids.
 _LOST_STEP = re.compile(
-    r"No such image: sha256:|unable to find image \"sha256:|.*(unknown parent image ID|layer does not exist)"
+    r"No such image: sha256:|unable to find image \"sha256:|failed to get digest sha256:"
+    r"|.*(unknown parent image ID|layer does not exist)"
 )
 _GENERAL_HINT = "The last lines of the build's output are in details.log."
 
 
 def lost_a_step(error: BuildError) -> bool:
-    """Whether an image of a step is gone: another worker's build that failed had shared it, or had made one
-    on the same base while the builder looked through all of them (moby's ``getLocalCachedImage``).
+    """Whether the image of an earlier step is gone.
+
+    Another worker's failed build had shared it, or had made one on the same base while the builder looked
+    through all of them (moby's ``getLocalCachedImage``).
     """
     return _LOST_STEP.match(error.message) is not None
 
@@ -61,14 +69,15 @@ def failed(error: BuildError) -> BotRunnerError:
 
 
 def _hint(error: BuildError) -> str:
-    code = _EXIT_CODE.search(error.message.strip())
-    if code is not None and code[1] in ("137", "153"):
-        return _EXIT_HINTS[code[1]]
+    if error.exit_code == KILLED or error.out_of_memory:
+        return _KILLED_HINTS[error.out_of_memory]
+    if error.exit_code == _FILE_TOO_LARGE:
+        return _FILE_HINT
     output = "\n".join(error.log)
     for pattern, hint in _HINTS:
         if re.search(pattern, output):
             return hint
-    return _EXIT_HINTS.get(code[1], _GENERAL_HINT) if code is not None else _GENERAL_HINT
+    return _NOT_FOUND_HINT if error.exit_code == _COMMAND_NOT_FOUND else _GENERAL_HINT
 
 
 def timed_out(settings: Settings) -> Rejected:
@@ -81,7 +90,7 @@ def timed_out(settings: Settings) -> Rejected:
 
 
 def of_engine(error: EngineError) -> BotRunnerError:
-    """The error of a build that the Engine did not begin."""
+    """The error of a build that the Engine refused to begin."""
     if error.disk_full:
         return disk_full(error.message)
     if error.status >= 500 and "dockerfile" not in error.message.lower():

@@ -1,8 +1,8 @@
-"""Build contexts: a tar with a Dockerfile at a known path, and nothing else.
+"""Build contexts: a tar with a Dockerfile at a known path.
 
-Code is never unpacked on the worker's disk. A context is written member by member into a normalised tar
-(owner and times zeroed, modes 0644 or 0755), and named by a digest of its content that does not depend on the
-order in which the members came.
+Code is never unpacked on the worker's disk. A context is written file by file into a normalised tar (owner
+and times zeroed, modes 0644 or 0755), and named by a digest of its content that does not depend on the order
+of the files.
 """
 
 import hashlib
@@ -12,20 +12,17 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
-from bot_runner_worker.model.errors import Code, Rejected
-from bot_runner_worker.model.paths import MAX_FILES, checked_path
-from bot_runner_worker.model.quantities import format_size
+from bot_runner_worker.model.paths import MAX_FILES, FileManifest
 
 _CHUNK = 256 * 1024
 _IN_MEMORY = 1024 * 1024
 
 
 class Span(NamedTuple):
-    """Where a file lies in a tar: its entry begins and ends, in between lie ``size`` bytes of content."""
+    """Offsets of a file in a tar: of its entry, its content, and the end of its entry."""
 
     begin: int
     content: int
@@ -47,7 +44,7 @@ class BuildContext:
             nothing in the context that belongs to one tenant.
         generated: Whether we wrote the Dockerfile for a tenant's files
             (:mod:`bot_runner_worker.projects`): its base image and instructions need no vetting.
-        notes: What the bot's author should know about the context, shown in the result of the start.
+        notes: Notes on the context for the bot's author, shown in the result of the start.
     """
 
     tar: IO[bytes]
@@ -60,15 +57,15 @@ class BuildContext:
     generated: bool = False
 
     def read_dockerfile(self, max_size: int) -> bytes:
-        """The Dockerfile, or as much of it as ``max_size``."""
+        """Read the first ``max_size`` bytes of the Dockerfile."""
         self.tar.seek(self.span.content)
         return self.tar.read(min(self.span.size, max_size))
 
     async def chunks(self, dockerfile: bytes | None = None) -> AsyncIterator[bytes]:
-        """The tar in pieces, from its start.
+        """Yield the tar in pieces.
 
         Args:
-            dockerfile: Takes the place of the Dockerfile's content.
+            dockerfile: Content that replaces the Dockerfile's own.
         """
         if dockerfile is not None:
             async for chunk in self._part(0, self.span.begin):
@@ -94,8 +91,8 @@ MAX_NOTE = 500
 
 
 def bounded_notes(notes: Iterable[object]) -> list[str]:
-    """Notes for a bot's author, as many and as much of each as a result has room for."""
-    # Made by a plugin, which may have put anything there.
+    """The first notes for a bot's author, each cut to fit into a result."""
+    # A plugin may have put anything there.
     texts = [note for note in notes if isinstance(note, str)]
     return [text[:MAX_NOTE] for text in texts[:MAX_NOTES]]
 
@@ -116,7 +113,9 @@ def _entry(path: str, content: bytes) -> bytes:
 
 @dataclass(slots=True)
 class BuildContextWriter:
-    """Writes a build context; use it as a context manager, so that a failure leaves no file behind.
+    """Writes a build context.
+
+    Use it as a context manager, which deletes the file if the block fails.
 
     Args:
         max_size: Largest sum of file sizes in bytes.
@@ -129,11 +128,11 @@ class BuildContextWriter:
     _tar: tarfile.TarFile = field(init=False)
     _entries: dict[str, tuple[str, int, str]] = field(init=False, default_factory=dict)
     _spans: dict[str, Span] = field(init=False, default_factory=dict)
-    _folders: set[str] = field(init=False, default_factory=set)
-    _total: int = field(init=False, default=0)
+    _manifest: FileManifest = field(init=False)
     _finished: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
+        self._manifest = FileManifest(self.max_size, self.max_files)
         self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="bot-runner-context-")  # noqa: SIM115
         # GNU format: Engines take a tar whose first entry has a PAX header for a plain Dockerfile.
         self._tar = tarfile.open(fileobj=self._spool, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
@@ -153,10 +152,10 @@ class BuildContextWriter:
         return [path for path, _, _ in self._entries.values()]
 
     def add(self, path: str, content: bytes | str, *, executable: bool = False) -> None:
-        """Add a file whose content is at hand.
+        """Add a file from memory.
 
         Args:
-            path: Relative POSIX path, see :func:`checked_path`.
+            path: Relative POSIX path, see :func:`~bot_runner_worker.plugin.checked_path`.
             content: Its bytes, or text to be written as UTF-8.
             executable: Whether its mode is 0755 instead of 0644.
 
@@ -167,10 +166,10 @@ class BuildContextWriter:
         self.add_stream(path, io.BytesIO(data), len(data), executable=executable)
 
     def add_stream(self, path: str, source: IO[bytes], size: int, *, executable: bool = False) -> None:
-        """Add a file from a stream, without holding it in memory.
+        """Add a file from a stream.
 
         Args:
-            path: Relative POSIX path, see :func:`checked_path`.
+            path: Relative POSIX path, see :func:`~bot_runner_worker.plugin.checked_path`.
             source: Where exactly ``size`` bytes can be read.
             size: The file's size in bytes.
             executable: Whether its mode is 0755 instead of 0644.
@@ -178,16 +177,7 @@ class BuildContextWriter:
         Raises:
             Rejected: ``INVALID_PATH`` or ``CONTEXT_TOO_LARGE``.
         """
-        name = checked_path(path)
-        self._claim(name)
-        self._total += size
-        if self._total > self.max_size:
-            raise Rejected(
-                Code.CONTEXT_TOO_LARGE,
-                f"The bot's files are larger than {format_size(self.max_size)} in all.",
-                hint="Leave out what the bot does not need, or ask the operator to raise MAX_CONTEXT_SIZE.",
-                details={"limit_bytes": self.max_size},
-            )
+        name = self._manifest.add(path, size)
         member = tarfile.TarInfo(name)
         member.size = size
         member.mode = 0o755 if executable else 0o644
@@ -199,25 +189,6 @@ class BuildContextWriter:
         self._spans[name] = Span(begin, content, size, end)
         self._entries[name.casefold()] = (name, member.mode, hashing.hexdigest())
 
-    def _claim(self, name: str) -> None:
-        key = name.casefold()
-        parents = [str(parent) for parent in PurePosixPath(key).parents][:-1]
-        if key in self._entries or key in self._folders or any(parent in self._entries for parent in parents):
-            raise Rejected(
-                Code.INVALID_PATH,
-                f"The path {name!r} is there twice, or is a file and a folder at once.",
-                hint="Give each file a path of its own; upper and lower case do not make a difference.",
-                details={"path": name},
-            )
-        if len(self._entries) >= self.max_files:
-            raise Rejected(
-                Code.CONTEXT_TOO_LARGE,
-                f"The bot has more than {self.max_files} files.",
-                hint="Leave out what the bot does not need.",
-                details={"limit_files": self.max_files},
-            )
-        self._folders.update(parents)
-
     def finish(
         self,
         dockerfile: str = "Dockerfile",
@@ -226,7 +197,7 @@ class BuildContextWriter:
         generated: bool = False,
         notes: Iterable[str] = (),
     ) -> BuildContext:
-        """Close the tar and name its content; see :class:`BuildContext` for the arguments.
+        """Close the tar; see :class:`BuildContext` for the arguments.
 
         Raises:
             ValueError: If there is no file at ``dockerfile``.

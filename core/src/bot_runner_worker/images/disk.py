@@ -1,7 +1,7 @@
-"""Room on the Engine's disk: a floor under which nothing is built or pulled.
+"""Free space on the Engine's disk: below a minimum, nothing is built or pulled.
 
-What needs neither goes on below it: a bot whose image is there starts, and is restarted, since all that it
-adds is a layer of its own, which has a limit.
+What needs neither goes on: a bot whose image is there starts, and is restarted, since it adds only a layer
+of its own, which has a limit.
 """
 
 import os
@@ -15,11 +15,11 @@ from bot_runner_worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is left of a file system.
+    """The free space of a file system.
 
     Args:
         size: Bytes.
-        files: Files that can still be made; 0 where the file system does not count them.
+        files: Number of files that can still be made; 0 where the file system does not count them.
     """
 
     size: int
@@ -27,7 +27,7 @@ class Room:
 
 
 class EngineDisk:
-    """The file system that holds the Engine's images, as far as this process can see it.
+    """The file system with the Engine's images, as far as this process can see it.
 
     Args:
         engine: The Engine.
@@ -36,16 +36,19 @@ class EngineDisk:
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
-        self._floor = settings.min_free_disk
+        self._min_free = settings.min_free_disk
         self._root: str | None = None
 
     async def free(self) -> int | None:
-        """Free bytes; ``None`` for an Engine on another machine, or whose folder is not mounted here."""
+        """Free bytes; ``None`` if this process cannot see the file system."""
         room = await self.room()
         return None if room is None else room.size
 
     async def room(self) -> Room | None:
-        """What is left of it; ``None`` like :meth:`free`. Costs next to nothing."""
+        """Its free space, if this process can see it.
+
+        ``None`` for an Engine on another machine, or whose folder is not mounted here.
+        """
         if not self._engine.address.startswith("unix://"):
             return None
         if self._root is None:
@@ -58,11 +61,11 @@ class EngineDisk:
         return Room(found.f_bavail * found.f_frsize, found.f_favail)
 
     async def check(self) -> None:
-        """Go on if there is room.
+        """Check that there is enough free space.
 
         Raises:
             Unavailable: ``ENGINE_DISK_FULL``.
         """
         free = await self.free()
-        if free is not None and free < self._floor:
-            raise disk_full(f"{format_size(free)} free, {format_size(self._floor)} wanted")
+        if free is not None and free < self._min_free:
+            raise disk_full(f"{format_size(free)} free, {format_size(self._min_free)} wanted")

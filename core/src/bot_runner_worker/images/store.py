@@ -1,4 +1,4 @@
-"""The content-addressed image store: same content, no build; two identical builds at once are done once."""
+"""The content-addressed image store: the same content is built once."""
 
 import asyncio
 import hashlib
@@ -17,17 +17,15 @@ from bot_runner_worker.images import dockerfile as dockerfiles
 from bot_runner_worker.images.base import network_context, ready_base_image, silent
 from bot_runner_worker.images.build import BuildSandbox
 from bot_runner_worker.images.context import BuildContext
-from bot_runner_worker.images.packages import Making, PackageInstaller
-from bot_runner_worker.images.packages.pip import pip_context
-from bot_runner_worker.images.packages.requirements import checked
-from bot_runner_worker.images.policy import check_image
-from bot_runner_worker.images.pull import ImagePuller
-from bot_runner_worker.images.uses import ImageUses
+from bot_runner_worker.images.gc import ImageUsage
+from bot_runner_worker.images.packages import Making, PackageInstaller, pip_context
+from bot_runner_worker.images.pull import ImagePuller, check_image
 from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable
 from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.model.progress import Deployment, Progress
 from bot_runner_worker.model.references import ImageReference, RegistryAuth, own_repository
+from bot_runner_worker.model.requirements import check_requirements
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -41,8 +39,10 @@ _BUILD_ATTEMPTS = 3
 class ImageStore:
     """Builds images, and finds them again by their content.
 
+    Two identical builds at the same time are one build.
+
     Args:
-        engine: Where the images are.
+        engine: Keeps the images.
         settings: Namespace, base image and limits of builds.
         making: Entered for what is done when no start waits for it.
     """
@@ -50,10 +50,14 @@ class ImageStore:
     def __init__(self, engine: Engine, settings: Settings, making: Making = nullcontext) -> None:
         self._engine = engine
         self._settings = settings
-        self._cage = BuildSandbox(engine, settings)
-        self.uses = ImageUses(engine, own_repository(settings.runner_namespace))
+        self._sandbox = BuildSandbox(engine, settings)
+        self.usage = ImageUsage(engine, own_repository(settings.runner_namespace))
         self._puller = ImagePuller(
-            engine, settings, base=self.base, tag=lambda pinned: self._tag("pulled", pinned), uses=self.uses
+            engine,
+            settings,
+            base=self.base,
+            tag=lambda pinned: self._tag("pulled", pinned),
+            usage=self.usage,
         )
         self.packages = PackageInstaller(engine, settings, making)
         self._making = making
@@ -62,9 +66,9 @@ class ImageStore:
         self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
-        """End what is going on in the background."""
+        """Cancel what goes on in the background."""
         await self.packages.close()
-        await self.uses.close()
+        await self.usage.close()
 
     async def base(self) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.base`."""
@@ -79,12 +83,12 @@ class ImageStore:
         return replace(image, reference=self._settings.base_image)
 
     async def prepare(self) -> None:
-        """Fetch beforehand what the first start with requirements would have to wait for."""
+        """Prefetch what the first start with requirements would have to wait for."""
         try:
             async with self._making():
                 await self.packages.prepare(await self.base())
         except (*ENGINE_TROUBLE, BotRunnerError) as error:
-            logger.warning("nothing is prepared for the first start: %s", error)
+            logger.warning("nothing is prefetched for the first start: %s", error)
 
     async def build(self, context: BuildContext, tools: Deployment) -> Image:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.build`.
@@ -94,7 +98,7 @@ class ImageStore:
                 with the Dockerfile or one of its base images.
         """
         image, was_there = await self._ensure(context, tenant=tools.tenant, report=tools.progress)
-        self.uses.count(was_there)
+        self.usage.count(was_there)
         return image
 
     async def with_packages(self, requirements: Sequence[str], tools: Deployment) -> Image:
@@ -104,21 +108,21 @@ class ImageStore:
             Rejected: ``INVALID_REQUIREMENT``, or ``BUILD_FAILED`` with the last lines of the output.
         """
         base = await self.base()
-        wanted = checked(requirements)
+        wanted = check_requirements(requirements)
         reference = self._tag("packages", base.id, *wanted)
         async with self._building.setdefault(reference, asyncio.Lock()):
             image = await engine_images.inspect(self._engine, reference)
-            self.uses.count(image is not None)
+            self.usage.count(image is not None)
             if image is None:
-                async with self.uses.kept([base]):
+                async with self.usage.in_use([base]):
                     image = await self._install(base, wanted, reference, tools)
-        self.uses.note(image)
+        self.usage.record(image)
         return image
 
     async def _install(
         self, base: Image, requirements: list[str], reference: str, tools: Deployment
     ) -> Image:
-        with _told_to_the_author(self._settings):
+        with _author_errors(self._settings):
             async with self._builds.turn(tools.tenant):
                 installed = await self.packages.install(base, requirements, reference, tools.progress)
             if installed:
@@ -138,8 +142,8 @@ class ImageStore:
         """See :meth:`bot_runner_worker.plugins.tools.ImageProvider.recall`."""
         image = await engine_images.inspect(self._engine, self._alias(name, tools.tenant))
         if image is not None:
-            self.uses.count(True)
-            self.uses.note(image)
+            self.usage.count(True)
+            self.usage.record(image)
         return image
 
     async def remember(self, name: str, image: Image, tools: Deployment) -> None:
@@ -155,7 +159,7 @@ class ImageStore:
         return f"{own_repository(self._settings.runner_namespace)}:{key[:40]}"
 
     async def _ensure(self, context: BuildContext, tenant: str, report: Progress) -> tuple[Image, bool]:
-        """The image of a build context, and whether it was there already."""
+        """Return the image of a build context, and whether it was there already."""
         dockerfile, bases = await self._dockerfile(context, report)
         # An image that one tenant's Dockerfile made may hold what that tenant alone could fetch.
         owner = "" if context.shared else tenant
@@ -166,14 +170,14 @@ class ImageStore:
             image = await engine_images.inspect(self._engine, reference)
             was_there = image is not None
             if image is None:
-                async with self._builds.turn(tenant), self.uses.kept(bases):
+                async with self._builds.turn(tenant), self.usage.in_use(bases):
                     await self._build(reference, context, dockerfile, report)
                 image = await engine_images.inspect(self._engine, reference)
             # Also one that was there: a start that was cancelled right after its build never looked.
             await self._check(context, image)
         if image is None:
             raise _gone()
-        self.uses.note(image)
+        self.usage.record(image)
         return image, was_there
 
     async def _check(self, context: BuildContext, image: Image | None) -> None:
@@ -186,7 +190,7 @@ class ImageStore:
             raise
 
     async def _dockerfile(self, context: BuildContext, report: Progress) -> tuple[bytes, Collection[Image]]:
-        """The Dockerfile that the Engine gets in place of the context's own, and the images that it names."""
+        """The Dockerfile for the Engine, and the images that it names."""
         parsed = dockerfiles.parse(context.read_dockerfile(dockerfiles.MAX_SIZE + 1))
         labels = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
         if context.shared or context.generated:
@@ -198,10 +202,10 @@ class ImageStore:
     async def _build(
         self, reference: str, context: BuildContext, dockerfile: bytes, report: Progress
     ) -> None:
-        with _told_to_the_author(self._settings):
+        with _author_errors(self._settings):
             for attempt in range(_BUILD_ATTEMPTS):
                 try:
-                    await self._cage.build(
+                    await self._sandbox.build(
                         tag=reference,
                         tar=context.chunks(dockerfile),
                         dockerfile=context.dockerfile,
@@ -217,8 +221,8 @@ class ImageStore:
 
 
 @contextmanager
-def _told_to_the_author(settings: Settings) -> Iterator[None]:
-    """Turn what ends a build into what the bot's author is told."""
+def _author_errors(settings: Settings) -> Iterator[None]:
+    """Turn what ends a build into errors for the bot's author."""
     try:
         yield
     except EndlessOutput as error:

@@ -1,4 +1,4 @@
-"""Which addresses belong to the public Internet, whatever Python's ``is_global`` says about them."""
+"""Public and private IP addresses."""
 
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -7,8 +7,8 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 # IANA's special-purpose registries of IPv4 and IPv6 addresses, and what clouds serve their metadata from.
-# Spelled out besides is_global, whose answers differ between releases of Python (168.63.129.16 and 2002::/16
-# are global in 3.11.7).
+# Listed besides is_global, whose answers differ between releases of Python (168.63.129.16 and 2002::/16 are
+# global in 3.11.7).
 _CLOSED_V4 = tuple(
     IPv4Network(network)
     for network in (
@@ -32,7 +32,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def parse_address(text: str) -> Address:
-    """An address as the resolver writes it, a zone (``fe80::1%eth0``) left out.
+    """Parse an address as the resolver writes it, without its zone (``fe80::1%eth0``).
 
     Raises:
         ValueError: If it is none.
@@ -41,7 +41,7 @@ def parse_address(text: str) -> Address:
 
 
 def unwrapped(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 one that only stands for it: mapped, or of NAT64 (RFC 6052)."""
+    """The IPv4 address inside a mapped or NAT64 (RFC 6052) one, or the address itself."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
@@ -51,7 +51,7 @@ def unwrapped(address: Address) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address, unwrapped, is one of the public Internet's unicast addresses."""
+    """Whether an address, unwrapped, is a unicast address of the public Internet."""
     plain = unwrapped(address)
     if isinstance(plain, IPv4Address):
         return plain.is_global and not any(plain in network for network in _CLOSED_V4)
@@ -59,7 +59,7 @@ def is_public(address: Address) -> bool:
 
 
 def is_own(address: Address) -> bool:
-    """Whether an address is one of this machine's: what listens there may be closed to everybody outside."""
+    """Whether an address is one of this machine's, whose services may be private."""
     plain = unwrapped(address)
     family = socket.AF_INET if isinstance(plain, IPv4Address) else socket.AF_INET6
     try:

@@ -1,4 +1,4 @@
-"""The operator's rules for every server that is dialled for a tenant."""
+"""The operator's rules for connections on behalf of tenants."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ LOOKUP_SECONDS = 10.0
 
 
 class OutboundPolicy:
-    """Decides which servers may be dialled.
+    """Decides which servers may be reached.
 
     Args:
         settings: ``source_*`` and ``registries_*``.
@@ -30,10 +30,10 @@ class OutboundPolicy:
         self._registries_denied = HostList(settings.registries_denied)
 
     def check_url(self, url: str, *, code: str, field: str) -> SourceUrl:
-        """Read a URL and hold its scheme and host against the operator's lists; nothing is dialled.
+        """Parse a URL, and check its scheme and host; nothing is connected.
 
         Args:
-            url: What the request says, or where a redirect leads.
+            url: The URL of a request, or the target of a redirect.
             code: Code for a URL that cannot be read, such as ``INVALID_GIT_URL``.
             field: The request's field, for errors.
 
@@ -52,7 +52,7 @@ class OutboundPolicy:
         return parsed
 
     def check_host(self, host: str) -> None:
-        """Hold a host's name against ``SOURCE_HOSTS_ALLOWED`` and ``SOURCE_HOSTS_DENIED``.
+        """Check a host's name by ``SOURCE_HOSTS_ALLOWED`` and ``SOURCE_HOSTS_DENIED``.
 
         Raises:
             Rejected: ``HOST_DENIED``.
@@ -61,15 +61,15 @@ class OutboundPolicy:
             raise _host_denied(host)
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Look a host up, and judge each of its addresses.
+        """Look a host up, and check each of its addresses.
 
         Args:
-            host: A name, or an address in any of the ways to write one.
-            port: Port that will be dialled.
+            host: A name, or an address in any notation.
+            port: Port of the connection.
 
         Returns:
-            The addresses, the resolver's first choice first. Dial these and no others: the next lookup may
-            give different ones.
+            The addresses, the resolver's first choice first. Connect to these and no others: the next lookup
+            may give different ones.
 
         Raises:
             Rejected: ``HOST_NOT_FOUND``, ``HOST_DENIED``, or ``ADDRESS_DENIED`` if any of them is not public
@@ -81,7 +81,7 @@ class OutboundPolicy:
             if self._denied.covers(str(unwrapped(address))):
                 raise _host_denied(host)
             if not self._is_open(address):
-                # The addresses stay unnamed: they would tell a tenant about the inner network's names.
+                # Without the addresses, which would tell a tenant about the operator's own network.
                 raise Rejected(
                     Code.ADDRESS_DENIED,
                     f"The host {host} has an address that is not on the public Internet.",
@@ -97,10 +97,10 @@ class OutboundPolicy:
         return is_public(address) and not is_own(address)
 
     async def check_registry(self, registry: str) -> None:
-        """Decide whether the Engine may talk to a registry; the Engine itself dials it.
+        """Check a registry, to which the Engine itself connects.
 
-        A registry that ``REGISTRIES_ALLOWED`` lists by its very name may have any address; one that a pattern
-        lets through must have public ones.
+        A registry that ``REGISTRIES_ALLOWED`` lists by its exact name may have any address; one that matches
+        a pattern must have public ones.
 
         Args:
             registry: Host, with a port if the reference has one: ``docker.io``, ``registry.local:5000``.

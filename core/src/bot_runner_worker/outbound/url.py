@@ -1,4 +1,4 @@
-"""URLs from tenants: one strict reading, so that what is checked is what is dialled."""
+"""A strict parser of tenants' URLs: what is checked is what is connected."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,20 +9,20 @@ from bot_runner_worker.model.errors import Rejected
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_LENGTH = 2048
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-# Names with underscores exist. Every way to write an IPv4 address (127.1, 0x7f000001) is left to the
-# resolver, and its answer is judged.
+# Names with underscores exist. All notations of an IPv4 address (127.1, 0x7f000001) are left to the resolver,
+# and its answer is checked.
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _IPV6 = re.compile(r"[0-9a-f:.]+")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceUrl:
-    """A URL, taken apart.
+    """A parsed URL.
 
     Args:
         scheme: In lower case.
         host: In lower case, without brackets, ASCII only.
-        port: The one given, or the scheme's own; 0 for a scheme without one.
+        port: The given one, or the scheme's default; 0 for a scheme without one.
         target: Path and query, as they were given.
         username: Decoded, empty if there is none.
         password: Decoded, empty if there is none.
@@ -37,23 +37,23 @@ class SourceUrl:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: where credentials may go."""
+        """Scheme, host and port: the server that credentials may be sent to."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.has_default_port else f":{self.port}")
 
     @property
     def has_default_port(self) -> bool:
-        """Whether the port is the scheme's own."""
+        """Whether the port is the scheme's default."""
         return self.port == DEFAULT_PORTS.get(self.scheme, 0)
 
     @property
     def without_credentials(self) -> str:
-        """The URL as it may be dialled and shown; its query may still hold a secret."""
+        """The URL as it may be requested and shown; its query may still hold a secret."""
         return self.origin + self.target
 
 
 def parse_url(url: str, *, code: str, field: str) -> SourceUrl:
-    """Read a tenant's URL.
+    """Parse a tenant's URL.
 
     Args:
         url: ``https://host/path`` or the like.

@@ -1,17 +1,46 @@
-"""The build context of a project: what ``docker build`` would send, or a Python project with a Dockerfile."""
+"""Build contexts of projects: which Dockerfile is used, and which files are sent."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.plugins.tools import Tools
-from bot_runner_worker.projects.dockerfile import FoundDockerfile, find_dockerfile
-from bot_runner_worker.projects.entrypoint import LOOKED_FOR, find_command
+from bot_runner_worker.projects.deadline import Deadline, in_thread
 from bot_runner_worker.projects.ignore import MAX_SIZE, DockerIgnore, InvalidPattern
-from bot_runner_worker.projects.python import GENERATED_FOLDER, find_dependencies, python_dockerfile
+from bot_runner_worker.projects.python import (
+    GENERATED_FOLDER,
+    LOOKED_FOR,
+    find_command,
+    find_dependencies,
+    python_dockerfile,
+)
 from bot_runner_worker.projects.tree import ProjectTree
-from bot_runner_worker.projects.work import Deadline, in_thread
 
 NO_DOCKERFILE = "NO_DOCKERFILE"
 IGNORE_FILE = ".dockerignore"
+AMBIGUOUS_DOCKERFILE = "AMBIGUOUS_DOCKERFILE"
+
+# What lies beside a Dockerfile in a folder that is kept for Docker's files only.
+_DOCKER_FILES = (
+    "dockerfile*", "*.dockerfile", ".dockerignore", "*.dockerignore", "docker-compose*", "compose*.y*ml",
+    "*.sh", "*.conf", "*.md", ".env*", ".gitkeep",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDockerfile:
+    """A project's own Dockerfile.
+
+    Args:
+        tree: The build context.
+        path: The Dockerfile inside ``tree``.
+        notes: How it was found, if that is not obvious.
+    """
+
+    tree: ProjectTree
+    path: str
+    notes: tuple[str, ...] = ()
 
 
 async def project_context(
@@ -25,7 +54,7 @@ async def project_context(
     """Make the build context of a project.
 
     In this order: a Dockerfile at the root; the only Dockerfile in a subfolder
-    (:func:`~bot_runner_worker.projects.dockerfile.find_dockerfile`); a generated one for a Python project
+    (:func:`find_dockerfile`); a generated one for a Python project
     with ``requirements.txt`` or ``pyproject.toml`` that names or shows what to run: the request's
     ``entrypoint``, a ``worker`` line in its ``Procfile``, or exactly one of ``main.py``, ``bot.py`` and
     ``__main__.py``.
@@ -99,11 +128,45 @@ def _python_context(
         return context.finish(dockerfile, generated=True, notes=[*tree.notes, note])
 
 
-def _without_ignored(tree: ProjectTree, dockerfile: str | None, deadline: Deadline) -> ProjectTree:
-    """The tree without what its ``.dockerignore`` excludes.
+def find_dockerfile(tree: ProjectTree) -> FoundDockerfile | None:
+    """Find the Dockerfile: at the root, or the only one in a subfolder.
 
-    The Dockerfile and the ignore file itself are sent in any case, as Docker's own client does it: the Engine
-    needs them, and takes them out of the context afterwards if they are excluded.
+    A Dockerfile in a subfolder is built with that folder as its context, as ``docker build FOLDER`` does it;
+    where the folder holds nothing to build from but Docker's own files (``docker/Dockerfile``), with the
+    whole project, as ``docker build -f docker/Dockerfile .`` does it.
+
+    Raises:
+        Rejected: ``AMBIGUOUS_DOCKERFILE`` if there are several in subfolders and none at the root.
+    """
+    found = sorted(path for path in tree.files if path.rpartition("/")[2].casefold() == "dockerfile")
+    if at_root := [path for path in found if "/" not in path]:
+        return FoundDockerfile(tree, at_root[0])
+    if not found:
+        return None
+    if len(found) > 1:
+        raise Rejected(
+            AMBIGUOUS_DOCKERFILE,
+            f"The project has no Dockerfile at its root, and {len(found)} of them in subfolders.",
+            hint="Name the subfolder to build (git_subdir, archive_subdir), or put a Dockerfile at the root.",
+            details={"found": found[:20]},
+        )
+    folder, _, name = found[0].rpartition("/")
+    inside = tree.folder(folder)
+    if all(_is_docker_file(path) for path in inside.files):
+        return FoundDockerfile(tree, found[0], (f"built from {found[0]}, with the whole project as context",))
+    return FoundDockerfile(inside, name, (f"built from {found[0]}, with the folder {folder} as context",))
+
+
+def _is_docker_file(path: str) -> bool:
+    name = path.rpartition("/")[2].casefold()
+    return any(fnmatchcase(name, pattern) for pattern in _DOCKER_FILES)
+
+
+def _without_ignored(tree: ProjectTree, dockerfile: str | None, deadline: Deadline) -> ProjectTree:
+    """The tree without the files that its ``.dockerignore`` excludes.
+
+    The Dockerfile and the ignore file itself are always sent, as Docker's own client does: the Engine needs
+    them, and removes them from the context later if they are excluded.
     """
     ignore_file = next(
         (name for name in (f"{dockerfile}.dockerignore", IGNORE_FILE) if name in tree.files), None

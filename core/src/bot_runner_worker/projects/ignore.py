@@ -1,7 +1,7 @@
-"""``.dockerignore`` as Docker reads it (moby/patternmatcher and its reader of ignore files).
+"""``.dockerignore``, by the rules of moby/patternmatcher and its ignore files.
 
-Docker turns each pattern into a regular expression for an engine without backtracking. Python's own would
-take exponential time on a hostile pattern, so the pattern is run as a bit-parallel automaton instead: time
+Docker turns each pattern into a regular expression for an engine without backtracking. Python's own engine
+would take exponential time on a hostile pattern, so patterns run as bit-parallel automata instead: the time
 grows with the length of the path only.
 """
 
@@ -14,7 +14,7 @@ MAX_PATTERNS = 500
 
 
 class InvalidPattern(ValueError):
-    """A line that Docker refuses, too; its text says which and why."""
+    """A line that Docker refuses as well; its text says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class _Rule:
 
 
 class DockerIgnore:
-    """The patterns of one file.
+    """The patterns of one ``.dockerignore``.
 
     Args:
         text: The file's content.
@@ -40,7 +40,7 @@ class DockerIgnore:
         self._folders: dict[str, tuple[bool, ...]] = {"": (False,) * len(self._rules)}
 
     def excludes(self, path: str) -> bool:
-        """Whether the file at ``path`` stays out of the build: the last pattern that matches decides."""
+        """Whether a file is left out of the build: the last matching pattern decides."""
         excluded = False
         for rule, matched in zip(self._rules, self._matches(path), strict=True):
             if matched:
@@ -75,7 +75,10 @@ def _rule(line: str) -> _Rule:
 
 
 class _Glob:
-    """One pattern as an automaton; bit ``i`` of a state says that the first ``i`` positions are matched."""
+    """One pattern as an automaton.
+
+    Bit ``i`` of a state says that the first ``i`` positions match.
+    """
 
     def __init__(self, pattern: str) -> None:
         self._literal = pattern if not set(pattern) & set("*?[\\") else None

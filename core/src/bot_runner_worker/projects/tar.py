@@ -1,9 +1,9 @@
-"""Reads a tar of unknown origin into a project tree, header by header.
+"""A reader of tars of unknown origin.
 
-The standard library's reader is left aside: it takes PAX records of any size into memory before a member is
-seen (a 204 kB gzip took 219 MB), takes an archive that is cut off between two members for whole, and has had
-endless loops (CVE-2019-20907, CVE-2025-8194). This one knows files and folders, ustar names, and the path and
-size records of PAX and GNU tar; each step takes at least one block of input, so it ends with its input.
+The standard library's reader is not used: it reads PAX records of any size into memory before it returns a
+member (a 204 kB gzip took 219 MB), accepts an archive that is cut off between two members, and has had
+endless loops (CVE-2019-20907, CVE-2025-8194). This one supports files and folders, ustar names, and the path
+and size records of PAX and GNU tar; each step reads at least one block, so it ends with its input.
 
 Source of the format: POSIX.1-2017, ``pax``; GNU tar manual, "Basic Tar Format".
 """
@@ -25,11 +25,11 @@ _MAX_FILE_SIZE = 1 << 40
 
 
 class Links(Enum):
-    """What is done about symbolic links; hard links and devices are always refused."""
+    """What happens to symbolic links; hard links and devices are always refused."""
 
     REFUSE = "refuse"
     SKIP = "skip"
-    """Left out, with a note: for repositories, where links to documents are common."""
+    """Leave them out, with a note: for repositories, where links to documents are common."""
 
 
 @dataclass(slots=True)
@@ -50,9 +50,9 @@ def read_tar(
     """Read a whole tar, up to the end of its stream.
 
     Args:
-        stream: The tar, decompressed; its ``read`` may return less than asked for.
+        stream: The decompressed tar.
         writer: Takes the files; its codes are those of the errors.
-        links: What to do about symbolic links.
+        links: What happens to symbolic links.
         wanted: Files for which it is false are left out without a note.
 
     Raises:

@@ -1,36 +1,34 @@
-"""A project's files, in one unnamed temporary file: constant memory, nothing unpacked, nothing left."""
+"""Trees of project files, kept in one unnamed temporary file."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from types import TracebackType
 from typing import IO, Protocol, Self
 
 from bot_runner_worker.model.errors import Code, Rejected
-from bot_runner_worker.model.paths import MAX_FILES, checked_path
-from bot_runner_worker.model.quantities import format_size
-from bot_runner_worker.projects.work import Deadline
+from bot_runner_worker.model.paths import MAX_FILES, FileManifest
+from bot_runner_worker.projects.deadline import Deadline
 
 _CHUNK = 256 * 1024
 _IN_MEMORY = 1024 * 1024
 
 
 class Readable(Protocol):
-    """Anything to read bytes from; a read may return less than asked for, and nothing only at the end."""
+    """A stream of bytes; a read may return fewer than asked for, none only at the end."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes."""
+        """Read up to ``size`` bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TreeCodes:
-    """Error codes of the source that a tree comes from.
+    """Error codes for the source of a tree.
 
     Args:
-        invalid: It is broken or cut off.
-        unsafe: It holds what a project has no use for and an attack has: links out of it, devices, doubles.
+        invalid: The source is damaged or cut off.
+        unsafe: It holds what only an attack needs: links out of it, devices, a path twice.
         too_large: It is larger than the limits allow.
     """
 
@@ -58,7 +56,9 @@ class ProjectFile:
 
 @dataclass(frozen=True, slots=True)
 class ProjectTree:
-    """The files of a project. Sub-trees share the spool: close the tree that they come from.
+    """The files of a project.
+
+    Its subtrees share its temporary file: only the tree that they come from is closed.
 
     Args:
         files: By path.
@@ -70,13 +70,13 @@ class ProjectTree:
     _spool: IO[bytes] = field(repr=False)
 
     def read(self, path: str, limit: int) -> bytes:
-        """The first ``limit`` bytes of a file."""
+        """Read the first ``limit`` bytes of a file."""
         entry = self.files[path]
         self._spool.seek(entry.offset)
         return self._spool.read(min(entry.size, limit))
 
     def open(self, path: str) -> IO[bytes]:
-        """A file's content as a stream; only one at a time may be read."""
+        """Open a file; only one at a time may be read."""
         entry = self.files[path]
         self._spool.seek(entry.offset)
         return self._spool
@@ -90,7 +90,7 @@ class ProjectTree:
         return type(self)(inside, self.notes, self._spool)
 
     def without_single_top_folder(self) -> Self:
-        """The tree below its only top folder, as archives of whole folders have one; else the tree itself."""
+        """The tree below its single top folder, or else the tree itself."""
         tops = {path.split("/", 1)[0] for path in self.files}
         if len(tops) != 1 or any("/" not in path for path in self.files):
             return self
@@ -110,9 +110,9 @@ class ProjectTree:
 
 
 class ProjectTreeWriter:
-    """Collects a tree; use it as a context manager, so that a failure leaves no file behind.
+    """Writes a tree.
 
-    Names are held to the rules of build contexts: relative, inside the tree, each once on any file system.
+    Use it as a context manager, which deletes the files if the block fails.
 
     Args:
         max_size: Largest sum of file sizes in bytes.
@@ -126,14 +126,10 @@ class ProjectTreeWriter:
     ) -> None:
         self.codes = codes
         self.deadline = deadline
-        self._max_size = max_size
-        self._max_files = max_files
+        self._manifest = FileManifest(max_size, max_files, path_code=codes.unsafe, size_code=codes.too_large)
         self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="bot-runner-tree-")  # noqa: SIM115
         self._files: dict[str, ProjectFile] = {}
-        self._keys: dict[str, bool] = {}
-        """Casefolded paths; ``True`` for files, ``False`` for folders."""
         self._notes: list[str] = []
-        self._total = 0
         self._finished = False
 
     def __enter__(self) -> Self:
@@ -146,7 +142,7 @@ class ProjectTreeWriter:
             self._spool.close()
 
     def add(self, path: str, source: Readable, size: int, *, executable: bool = False) -> None:
-        """Copy a file's content.
+        """Add a file.
 
         Args:
             path: Relative POSIX path, see :func:`~bot_runner_worker.plugin.checked_path`.
@@ -157,15 +153,7 @@ class ProjectTreeWriter:
         Raises:
             Rejected: With one of the writer's codes.
         """
-        name = checked_path(path, code=self.codes.unsafe)
-        if len(self._files) >= self._max_files:
-            raise self._too_large(f"has more than {self._max_files} files", {"limit_files": self._max_files})
-        self._claim(name)
-        self._total += size
-        if self._total > self._max_size:
-            raise self._too_large(
-                f"is larger than {format_size(self._max_size)} in all", {"limit_bytes": self._max_size}
-            )
+        name = self._manifest.add(path, size)
         offset = self._spool.tell()
         self._copy(name, source, size)
         self._files[name] = ProjectFile(name, offset, size, executable)
@@ -184,34 +172,12 @@ class ProjectTreeWriter:
             self._spool.write(chunk)
             left -= len(chunk)
 
-    def _claim(self, name: str) -> None:
-        key = name.casefold()
-        parents = [str(parent) for parent in PurePosixPath(key).parents][:-1]
-        if key in self._keys or any(self._keys.get(parent) for parent in parents):
-            raise Rejected(
-                self.codes.unsafe,
-                f"The path {name!r} is there twice, or is a file and a folder at once.",
-                hint="Give each file a path of its own; upper and lower case do not make a difference.",
-                details={"path": name},
-            )
-        self._keys[key] = True
-        for parent in parents:
-            self._keys[parent] = False
-
-    def _too_large(self, what: str, details: dict[str, int]) -> Rejected:
-        return Rejected(
-            self.codes.too_large,
-            f"The project {what}.",
-            hint="Leave out what the bot does not need, or ask the operator to raise MAX_CONTEXT_SIZE.",
-            details=details,
-        )
-
     def note(self, text: str) -> None:
-        """Tell the bot's author something; each text once, and only the first few."""
+        """Add a note for the bot's author; each text once, and only the first few."""
         if text not in self._notes and len(self._notes) < 10:
             self._notes.append(text)
 
     def finish(self) -> ProjectTree:
-        """The tree; close it when it has been used."""
+        """Return the tree, which the caller closes."""
         self._finished = True
         return ProjectTree(dict(self._files), tuple(self._notes), self._spool)

@@ -1,4 +1,4 @@
-"""The tasks about bots that are there already: stop, restart, logs, list, status."""
+"""The tasks about existing bots: stop, restart, logs, list, status."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -25,15 +25,16 @@ from bot_runner_worker.model.results import (
 )
 from bot_runner_worker.model.spec import BotRecord
 from bot_runner_worker.settings import Settings
+from bot_runner_worker.tasks.start_bot import started
 
 
 class BotManager:
-    """Everything but starting.
+    """Serves all tasks but ``start_bot``.
 
     Args:
         settings: Namespace and limits.
-        announcer: Told of events.
-        runtime: Where bots run.
+        announcer: Publishes events.
+        runtime: Runs bots.
         admission: Serialises the work on each bot.
     """
 
@@ -46,7 +47,9 @@ class BotManager:
         self._admission = admission
 
     async def stop(self, params: Mapping[str, Any]) -> Stopped:
-        """Serve ``stop_bot``: the bot is stopped and stays readable; a bot that is not there is no error.
+        """Serve ``stop_bot``: the bot is stopped, and can still be read.
+
+        A bot that is not there is no error.
 
         A start that is under way, on whichever worker, is ended.
         """
@@ -56,9 +59,9 @@ class BotManager:
             if record is None:
                 status = "stopped" if stopping.ended_start else "not_found"
                 return Stopped(status, bot.container_name(self._settings.runner_namespace))
-            # One that is down without a verdict may be about to come back.
-            if record.status.is_live or record.verdict is None:
-                await self._runtime.stop(record)
+            # One that is down without an end reason may be about to come back.
+            if record.status.is_live or record.end_reason is None:
+                await self._runtime.end(record)
                 await self._announcer.tell(EventType.STOPPED, record)
         return Stopped("stopped", record.name)
 
@@ -79,15 +82,7 @@ class BotManager:
                 await self._restartable(bot)
             raise
         await self._announcer.tell(EventType.STARTED, restarted)
-        return Started(
-            status="started",
-            container_id=restarted.id,
-            container_name=restarted.name,
-            started_at=timestamp(restarted.started_at),
-            expires_at=timestamp(restarted.expires_at),
-            image=restarted.image,
-            mode=restarted.mode,
-        )
+        return started(restarted, "started")
 
     async def _restartable(self, bot: BotKey) -> BotRecord:
         record = await self._existing(bot)
@@ -107,17 +102,17 @@ class BotManager:
             Rejected: ``BOT_NOT_FOUND``.
         """
         request = parse(GetLogs, params)
-        found = await self._runtime.find_with_logs(request.bot, lines=request.lines, since=request.since)
+        found = await self._runtime.logs(request.bot, lines=request.lines, since=request.since)
         if found is None:
             raise _not_found(request.bot)
         record, page = found
         return Logs("ok", page.text, record.status, page.truncated, page.next_since)
 
     async def list_bots(self, params: Mapping[str, Any]) -> BotList:
-        """Serve ``list_bots``; a bot that is being started for the first time has no container yet."""
+        """Serve ``list_bots``, with bots whose first start has made no container yet."""
         user_id = parse(ListBots, params).user_id
         # In this order: a start that ends in between is found among the bots.
-        starting = {each.bot: each for each in await self._admission.starting(user_id)}
+        starting = {each.bot: each for each in self._admission.starting(user_id)}
         records = await self._runtime.list_bots(user_id)
         rows = [_row(record) for record in records if not _gives_way(record, starting)]
         rows += [_starting_row(start) for start in starting.values() if start.bot.bot_id not in _ids(rows)]
@@ -127,7 +122,7 @@ class BotManager:
         """Serve ``check_status``; a bot that is not there is no error."""
         bot = parse(CheckStatus, params).bot
         # In this order, see list_bots.
-        starting = {each.bot: each for each in await self._admission.starting(bot.user_id)}
+        starting = {each.bot: each for each in self._admission.starting(bot.user_id)}
         record = await self._runtime.find(bot)
         if bot in starting and (record is None or _gives_way(record, starting)):
             return StatusReport(exists=True, **asdict(_starting_row(starting[bot])))
@@ -135,8 +130,8 @@ class BotManager:
             return StatusReport(exists=False, bot_id=bot.bot_id)
         last_lines: list[str] = []
         if record.exit_code:
-            page = await self._runtime.logs(record, lines=LAST_LINES, since=None)
-            last_lines = clean_last_lines(record, page.text)
+            found = await self._runtime.logs(bot, lines=LAST_LINES, since=None)
+            last_lines = clean_last_lines(record, found[1].text) if found else []
         return StatusReport(
             exists=True,
             bot_id=bot.bot_id,
@@ -173,7 +168,7 @@ def _not_found(bot: BotKey) -> Rejected:
 
 
 def _gives_way(record: BotRecord, starting: Mapping[BotKey, StartUnderWay]) -> bool:
-    """Whether a start that is under way says more about the bot than its container does."""
+    """Whether a running start says more about the bot than its container does."""
     return record.bot in starting and record.status not in (BotStatus.RUNNING, BotStatus.RESTARTING)
 
 

@@ -1,4 +1,4 @@
-"""How a task ends: success, rejected, or failed on our side; the one place where errors become data."""
+"""Outcomes of tasks; the only place where errors become data."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -15,21 +15,21 @@ logger = logging.getLogger(__name__)
 
 
 class Ending(StrEnum):
-    """The three ways in which a task ends; the values are the SDK's statuses, and ours."""
+    """The ways in which a task ends; the values are statuses of the SDK, and ours."""
 
     SUCCESS = "success"
     REJECTED = "rejected"
-    """The request cannot be served; not retried, costs no reputation."""
+    """The request cannot be served; it is not retried and costs no reputation."""
     FAILURE = "failure"
     """Our side is at fault; the orchestrator tries again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A task's end.
+    """How a task ended, and its result.
 
     Args:
-        ending: Which of the three it is.
+        ending: How it ended.
         data: The result's data, or ``{"error": {code, message, hint, details, stage}}``.
     """
 
@@ -43,7 +43,7 @@ class Outcome:
 
 
 async def outcome_of(work: Callable[[], Awaitable[Result]], redactor: Redactor) -> Outcome:
-    """Do a task's work and turn whatever comes of it into an outcome without secrets."""
+    """Run a task's work; returns its result or its error without secrets."""
     try:
         return Outcome(Ending.SUCCESS, redactor.data((await work()).to_dict()))
     except BotRunnerError as error:

@@ -1,4 +1,4 @@
-"""Progress of a start, as the bot's author sees it."""
+"""Progress of a start, as its author sees it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,11 +8,10 @@ from time import monotonic
 from bot_runner_worker.redaction import Redactor
 
 Report = Callable[[float, str], Awaitable[None]]
-"""Takes the fraction that is done, 0 to 1, and a few words."""
-
+"""Called with the fraction that is done, 0 to 1, and a few words."""
 
 MIN_INTERVAL = 0.1
-"""Seconds between two things that plugins say."""
+"""Seconds between two reports of plugins."""
 
 
 class Stage(Enum):
@@ -24,7 +23,7 @@ class Stage(Enum):
     START = "start"
 
 
-# Where each stage begins on the way from 0 to 1, and what it is called. Building takes most of the time.
+# At which fraction each stage begins and ends, and its name. Building takes most of the time.
 _STAGES: dict[Stage, tuple[float, float, str]] = {
     Stage.PREPARE: (0.05, 0.3, "preparing the code"),
     Stage.RESOLVE: (0.3, 0.9, "making the image ready"),
@@ -33,12 +32,12 @@ _STAGES: dict[Stage, tuple[float, float, str]] = {
 }
 
 
-class Progress:
-    """Turns stages, and what plugins say within them, into a fraction and a message.
+class StartProgress:
+    """Turns stages, and reports of plugins within them, into fractions and messages.
 
     Args:
-        report: Where it goes; its failures are the caller's to swallow.
-        redactor: Takes secrets out of the messages.
+        report: Called with both; it must not raise.
+        redactor: Removes secrets from the messages.
     """
 
     def __init__(self, report: Report, redactor: Redactor) -> None:
@@ -49,7 +48,7 @@ class Progress:
         self._begun: list[tuple[Stage, float]] = []
 
     async def enter(self, stage: Stage) -> None:
-        """Begin a stage. One that is over in no time is not reported."""
+        """Begin a stage; one that takes no time is not reported."""
         self._stage = stage
         self._said_at = float("-inf")
         self._begun.append((stage, monotonic()))
@@ -58,19 +57,19 @@ class Progress:
             await self._report(begin, label)
 
     async def within(self, message: str, fraction: float | None) -> None:
-        """Tell what goes on inside the current stage, and leave out what comes too fast."""
+        """Report progress within the current stage; leaves out what comes too fast."""
         now = monotonic()
         if now - self._said_at < MIN_INTERVAL:
-            # Somebody who says things in a loop would otherwise let nobody else run.
+            # A plugin that reports in a loop would otherwise block the event loop.
             await asyncio.sleep(0)
             return
         self._said_at = now
         begin, end, label = _STAGES[self._stage]
-        # Written so that a NaN is nothing done.
+        # In this form, a NaN counts as 0.
         done = begin + (end - begin) * (min(fraction, 1.0) if fraction is not None and fraction > 0 else 0.0)
         await self._report(done, self._redactor.text(f"{label}: {message[:200]}"))
 
     def seconds(self) -> dict[str, float]:
-        """How long each stage took that was entered, by its name; the last one until now."""
+        """Seconds that each entered stage took, by its name; the last one until now."""
         ends = [*(begun for _, begun in self._begun), monotonic()][1:]
         return {stage.value: end - begun for (stage, begun), end in zip(self._begun, ends, strict=False)}

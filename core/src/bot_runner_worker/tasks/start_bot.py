@@ -1,4 +1,4 @@
-"""The main path: task params → request → plugin → build context → image → container options → running bot."""
+"""The start of a bot, in stages: build context, image, container options, container."""
 
 import asyncio
 import logging
@@ -22,11 +22,10 @@ from bot_runner_worker.model.requests import ResourceLimits, StartBot
 from bot_runner_worker.model.results import Started, timestamp
 from bot_runner_worker.model.spec import BotRecord, BotSpec, Limits, digest_of
 from bot_runner_worker.plugins.catalogue import DeploymentRequest
-from bot_runner_worker.plugins.handed_out import RequestImages
 from bot_runner_worker.plugins.manager import Plugins
-from bot_runner_worker.plugins.tools import ImageProvider, Tools
+from bot_runner_worker.plugins.tools import ImageProvider, RequestImages, Tools
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.tasks.progress import Progress, Stage
+from bot_runner_worker.tasks.progress import Stage, StartProgress
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +35,11 @@ class BotStarter:
 
     Args:
         settings: Limits and namespace.
-        plugins: What is on offer.
-        images: Where images come from.
-        runtime: Where bots run.
+        plugins: The loaded plugins.
+        images: Provides images.
+        runtime: Runs bots.
         admission: Who may start how many.
-        announcer: Told of bots that have started.
+        announcer: Publishes events.
     """
 
     def __init__(
@@ -59,12 +58,12 @@ class BotStarter:
         self._admission = admission
         self._announcer = announcer
 
-    async def start(self, params: Mapping[str, Any], progress: Progress) -> Started:
+    async def start(self, params: Mapping[str, Any], progress: StartProgress) -> Started:
         """Serve a ``start_bot`` task.
 
         Args:
             params: The task's raw params.
-            progress: Told of each stage.
+            progress: Called at each stage.
 
         Raises:
             Rejected: If the request cannot be served; nothing of it is left.
@@ -102,7 +101,7 @@ class BotStarter:
         limits: Limits,
         request_digest: str,
         existing: BotRecord | None,
-        progress: Progress,
+        progress: StartProgress,
     ) -> Started:
         stage = Stage.PREPARE
         images = RequestImages(self._images)
@@ -139,14 +138,14 @@ class BotStarter:
                 )
                 live = existing is not None and existing.status.is_live
                 if existing is not None and live and existing.spec_digest == spec.digest():
-                    return _started(existing, "already_running")
+                    return started(existing, "already_running")
                 record = await self._runtime.launch(spec, replacing=existing)
             except BotRunnerError as error:
                 error.stage = error.stage or stage.value
                 raise
         await self._announcer.tell(EventType.STARTED, record)
         notes = bounded_notes([*notes_of(context), *tools.notes])
-        return _started(record, "started", replaced=live, notes=notes)
+        return started(record, "started", replaced=live, notes=notes)
 
 
 def _request_digest(params: Mapping[str, Any]) -> str:
@@ -156,7 +155,7 @@ def _request_digest(params: Mapping[str, Any]) -> str:
 
 def _answer_for_running(live: BotRecord, request_digest: str) -> Started:
     if live.request_digest == request_digest:
-        return _started(live, "already_running")
+        return started(live, "already_running")
     raise Rejected(
         Code.BOT_ALREADY_RUNNING,
         f"The bot {live.bot.bot_id} is already running with other content.",
@@ -166,9 +165,10 @@ def _answer_for_running(live: BotRecord, request_digest: str) -> Started:
     )
 
 
-def _started(
+def started(
     record: BotRecord, status: str, *, replaced: bool = False, notes: list[str] | None = None
 ) -> Started:
+    """The result of a task that has started a bot."""
     return Started(
         status=status,
         container_id=record.id,

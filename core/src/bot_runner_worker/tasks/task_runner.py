@@ -1,4 +1,4 @@
-"""The tasks by name, over wherever bots run and images come from."""
+"""The tasks by name: runs them, and reports their outcomes."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,14 +15,34 @@ from bot_runner_worker.plugins.tools import ImageProvider
 from bot_runner_worker.redaction import Redactor, secrets_of
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.manage_bots import BotManager
-from bot_runner_worker.tasks.observer import Observer
 from bot_runner_worker.tasks.outcome import Outcome, outcome_of
-from bot_runner_worker.tasks.progress import Progress, Report
+from bot_runner_worker.tasks.progress import Report, StartProgress
 from bot_runner_worker.tasks.start_bot import BotStarter
 
 logger = logging.getLogger(__name__)
 
-Task = Callable[[Mapping[str, Any], Progress], Awaitable[Result]]
+Task = Callable[[Mapping[str, Any], StartProgress], Awaitable[Result]]
+
+
+class Observer:
+    """Counts tasks and measures stages; its methods neither wait nor raise."""
+
+    def task_ended(self, name: str, params: Any, outcome: Outcome, seconds: float) -> None:
+        """Called when a task has ended.
+
+        Args:
+            name: The task's name.
+            params: Its raw params.
+            outcome: Its outcome.
+            seconds: How long it took.
+        """
+
+    def stages_ended(self, seconds: Mapping[str, float]) -> None:
+        """Called when a start has ended, successful or not.
+
+        Args:
+            seconds: How long each stage took that it entered, by the stage's name.
+        """
 
 
 class TaskRunner:
@@ -30,11 +50,11 @@ class TaskRunner:
 
     Args:
         settings: The operator's settings.
-        plugins: What is on offer.
-        images: Where images come from.
-        runtime: Where bots run.
+        plugins: The loaded plugins.
+        images: Provides images.
+        runtime: Runs bots.
         admission: Who may start how many.
-        observer: Told of tasks and stages.
+        observer: Called when tasks and stages end.
     """
 
     def __init__(
@@ -47,7 +67,7 @@ class TaskRunner:
         observer: Observer | None = None,
     ) -> None:
         self._observer = observer or Observer()
-        self.announcer = Announcer([plugins.bot_event])
+        self.announcer = Announcer(runtime, [plugins.bot_event])
         starter = BotStarter(settings, plugins, images, runtime, admission, self.announcer)
         manager = BotManager(settings, self.announcer, runtime, admission)
         self.tasks: dict[str, Task] = {
@@ -65,7 +85,7 @@ class TaskRunner:
         Args:
             name: One of :attr:`tasks`.
             params: Its raw params.
-            report: Told of progress.
+            report: Called with progress.
 
         Returns:
             The outcome, without any of the secrets in the params.
@@ -73,7 +93,7 @@ class TaskRunner:
         redactor = Redactor(secrets_of(params))
         begun = monotonic()
         with hide_secrets(redactor):
-            progress = Progress(report, redactor)
+            progress = StartProgress(report, redactor)
             try:
                 outcome = await outcome_of(lambda: self.tasks[name](params, progress), redactor)
             finally:
@@ -94,7 +114,7 @@ def _ending(outcome: Outcome) -> str:
 
 
 def _without_progress(work: Callable[[Mapping[str, Any]], Awaitable[Result]]) -> Task:
-    def task(params: Mapping[str, Any], _progress: Progress) -> Awaitable[Result]:
+    def task(params: Mapping[str, Any], _progress: StartProgress) -> Awaitable[Result]:
         return work(params)
 
     return task

@@ -1,12 +1,12 @@
-"""A tenant's Dockerfile: read, held against the rules, and written anew for the Engine.
+"""Tenants' Dockerfiles: parsed, checked, and written again for the Engine.
 
-The Engine never sees the tenant's own text. What it gets is written from what was understood here, one
-instruction a line, with each base image by its id: so there is no second reading of comments, continuations,
-variables or names, and no moment in which a name could come to mean another image.
+The Engine never gets the tenant's own text. It gets what was understood here, one instruction a line, with
+each base image by its id: so nothing is parsed twice in two ways (comments, continuations, variables,
+names), and a name cannot come to mean another image in between.
 """
 
-from bot_runner_worker.images.dockerfile.parsing import MAX_SIZE, ParsedDockerfile, parse
+from bot_runner_worker.images.dockerfile.parser import MAX_SIZE, ParsedDockerfile, parse
+from bot_runner_worker.images.dockerfile.rules import vet
 from bot_runner_worker.images.dockerfile.stages import VettedDockerfile, with_labels
-from bot_runner_worker.images.dockerfile.vetting import vet
 
 __all__ = ["MAX_SIZE", "ParsedDockerfile", "VettedDockerfile", "parse", "vet", "with_labels"]

@@ -1,11 +1,11 @@
-"""A Dockerfile that keeps the rules, and the text that the Engine gets for it."""
+"""The stages of a vetted Dockerfile, and the text that the Engine gets."""
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot_runner_worker.images.dockerfile.parsing import Instruction, ParsedDockerfile, refused
+from bot_runner_worker.images.dockerfile.parser import Instruction, ParsedDockerfile, refused
 from bot_runner_worker.model.identity import LABEL_PREFIX
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.model.references import ImageReference
@@ -14,14 +14,14 @@ _LABEL_NAME = re.compile(re.escape(LABEL_PREFIX) + r"[a-z0-9.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class BuildStage:
     """A ``FROM`` and what follows it.
 
     Args:
         line: Where it begins.
         base: A reference, or the name of an earlier stage, or ``scratch``.
         name: Its own name, or nothing.
-        body: Its further instructions, each with the image of a ``COPY --from``, which stands apart.
+        body: Its further instructions, each with the image of its ``COPY --from``, if any.
     """
 
     line: int
@@ -32,7 +32,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class VettedDockerfile:
-    """A Dockerfile that keeps the rules.
+    """A Dockerfile that has passed the rules.
 
     Args:
         escape: Its escape character.
@@ -42,24 +42,24 @@ class VettedDockerfile:
 
     escape: str
     arguments: tuple[Instruction, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[BuildStage, ...]
 
     @property
     def images(self) -> list[ImageReference]:
-        """All images that it needs, each once."""
+        """All images that it names, each once."""
         needed = [stage.base for stage in self.stages if isinstance(stage.base, ImageReference)]
         needed += [image for stage in self.stages for _, image in stage.body if image is not None]
         return list(dict.fromkeys(needed))
 
     def render(self, images: Mapping[ImageReference, Image], labels: Mapping[str, str]) -> str:
-        """The text for the Engine.
+        """Write the text for the Engine.
 
         Args:
-            images: What :attr:`images` stand for.
-            labels: For each step's container and image, so that they are found again whatever happens.
+            images: The images on the Engine by :attr:`images`.
+            labels: Labels for each step's container and image, by which they are found again.
 
         Raises:
-            Rejected: ``DOCKERFILE_REFUSED`` if a base image brings instructions along (``ONBUILD``).
+            Rejected: ``DOCKERFILE_REFUSED`` if a base image adds instructions (``ONBUILD``).
         """
         lines = [*_directives(self.escape), *map(str, self.arguments)]
         for stage in self.stages:
@@ -70,7 +70,9 @@ class VettedDockerfile:
         return "\n".join(lines) + "\n"
 
 
-def _beginning(stage: Stage, images: Mapping[ImageReference, Image], labels: Mapping[str, str]) -> list[str]:
+def _beginning(
+    stage: BuildStage, images: Mapping[ImageReference, Image], labels: Mapping[str, str]
+) -> list[str]:
     name = f" AS {stage.name}" if stage.name else ""
     if isinstance(stage.base, str):
         return [f"FROM {stage.base}{name}", label_instruction(labels)]
@@ -81,13 +83,13 @@ def _beginning(stage: Stage, images: Mapping[ImageReference, Image], labels: Map
             f"the image {stage.base.familiar} adds instructions of its own (ONBUILD)",
             "Use an image without ONBUILD, and write these instructions into the Dockerfile.",
         )
-    # A base image's labels are those of each step's container: none may pose as one of ours.
+    # Each step's container has its base image's labels: none may be one of ours.
     foreign = {label: "" for label in base.labels if _LABEL_NAME.fullmatch(label)}
     return [f"FROM {base.id}{name}", label_instruction({**foreign, **labels})]
 
 
 def with_labels(parsed: ParsedDockerfile, labels: Mapping[str, str]) -> str:
-    """The text of a Dockerfile that a plugin or the core wrote, with labels for each step."""
+    """Write a Dockerfile of a plugin or the core with labels for each step."""
     lines = _directives(parsed.escape)
     for instruction in parsed.instructions:
         lines.append(str(instruction))
@@ -101,5 +103,5 @@ def _directives(escape: str) -> list[str]:
 
 
 def label_instruction(labels: Mapping[str, str]) -> str:
-    """A ``LABEL`` instruction; names and values hold neither quotes nor escapes nor variables."""
+    """A ``LABEL`` instruction; no name or value holds quotes, escapes or variables."""
     return "LABEL " + " ".join(f"{json.dumps(name)}={json.dumps(value)}" for name, value in labels.items())

@@ -1,4 +1,4 @@
-"""From a Dockerfile's text to its instructions, by the rules of the classic builder's own parser."""
+"""Parser of Dockerfiles, by the rules of the classic builder's own."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from bot_runner_worker.model.quantities import format_size
 MAX_SIZE = 256 * 1024
 _MAX_INSTRUCTIONS = 500
 
-# moby/buildkit, frontend/dockerfile/parser: its white space, directives and continuations.
+# White space, directives and continuations as in moby/buildkit, frontend/dockerfile/parser.
 WHITE_SPACE = re.compile(r"[\t\v\f\r ]+")
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
 _HERE_DOCUMENT = re.compile(r"(^|\s)\d*<<-?\s*[\"']?[A-Za-z_]")
@@ -28,7 +28,7 @@ BUILDKIT_HINT = (
 
 
 def invalid(line: int, message: str, hint: str = "") -> Rejected:
-    """The error for a Dockerfile that cannot be read, or needs what the builder lacks."""
+    """The error for a Dockerfile that the builder cannot parse or lacks support for."""
     return Rejected(
         Code.INVALID_DOCKERFILE,
         f"Dockerfile, line {line}: {message}.",
@@ -38,7 +38,7 @@ def invalid(line: int, message: str, hint: str = "") -> Rejected:
 
 
 def refused(line: int, message: str, hint: str) -> Rejected:
-    """The error for a Dockerfile that asks for what is not allowed here."""
+    """The error for a Dockerfile that uses what is not allowed here."""
     return Rejected(
         Code.DOCKERFILE_REFUSED, f"Dockerfile, line {line}: {message}.", hint=hint, details={"line": line}
     )
@@ -76,7 +76,7 @@ class ParsedDockerfile:
 
 
 def parse(content: bytes) -> ParsedDockerfile:
-    """Read a Dockerfile.
+    """Parse a Dockerfile.
 
     Raises:
         Rejected: ``INVALID_DOCKERFILE`` that names the line.
@@ -100,7 +100,7 @@ def parse(content: bytes) -> ParsedDockerfile:
 
 
 def _escape(lines: list[str]) -> str:
-    """The value of the directive ``escape``; directives come first, each a comment of its own."""
+    """The value of the directive ``escape``; directives are the first comments."""
     for number, line in enumerate(lines, 1):
         directive = _DIRECTIVE.fullmatch(line.strip())
         if directive is None:

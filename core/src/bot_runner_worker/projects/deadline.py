@@ -1,4 +1,4 @@
-"""Long work on untrusted input: in a thread of its own, with a time limit that the work itself checks."""
+"""Time limits for blocking work on untrusted input, which runs in a thread."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ _TICK = 1.0
 
 
 class Deadline:
-    """A time limit, and a way to call the work off; checked by the work between two small steps.
+    """A time limit that the work itself checks between small steps.
 
     Args:
         seconds: Time from now on.
@@ -29,7 +29,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds that are left; never negative."""
+        """Seconds that are left, never negative."""
         return max(0.0, self._end - time.monotonic())
 
     def call_off(self) -> None:
@@ -37,7 +37,7 @@ class Deadline:
         self._called_off = True
 
     def check(self) -> None:
-        """Go on if there is time left.
+        """Check that there is time left.
 
         Raises:
             Rejected: With the deadline's code, if the time is over or the work was called off.
@@ -53,10 +53,10 @@ class Deadline:
 async def in_thread(
     work: Callable[[], Result], deadline: Deadline, tick: Callable[[], Awaitable[None]] | None = None
 ) -> Result:
-    """Do blocking work in a thread of its own, so that neither the event loop nor other work waits for it.
+    """Run blocking work in a thread of its own.
 
-    A cancelled caller calls the work off and waits for its end: nothing goes on, and no file stays open,
-    after a task is gone.
+    When the caller is cancelled, it calls the work off and waits for the work to end: nothing goes on, and
+    no file stays open, after a task has ended.
 
     Args:
         work: Checks ``deadline`` between small steps.

@@ -1,17 +1,18 @@
 """The rules for a tenant's Dockerfile."""
 
+import json
 import re
 from collections.abc import Mapping
 
-from bot_runner_worker.images.dockerfile import words
-from bot_runner_worker.images.dockerfile.parsing import (
+from bot_runner_worker.images.dockerfile.parser import (
     BUILDKIT_HINT,
+    WHITE_SPACE,
     Instruction,
     ParsedDockerfile,
     invalid,
     refused,
 )
-from bot_runner_worker.images.dockerfile.stages import Stage, VettedDockerfile
+from bot_runner_worker.images.dockerfile.stages import BuildStage, VettedDockerfile
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import LABEL_PREFIX
 from bot_runner_worker.model.references import ImageReference
@@ -20,10 +21,15 @@ _SCRATCH = "scratch"
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _PLAIN_LABELS = re.compile(r"(\s*[\w./-]+=(\"[^\"\\]*\"|'[^'\\]*'|[^\s\"'\\]*)(?=\s|$))+\s*")
 _OWN_PLATFORM = ("$BUILDPLATFORM", "${BUILDPLATFORM}", "$TARGETPLATFORM", "${TARGETPLATFORM}")
+_VARIABLE = re.compile(
+    r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<kind>:[-+])(?P<word>[^{}$]*))?\})", re.ASCII
+)
+_ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:=(\"[^\"\\]*\"|'[^'\\]*'|[^\s\"'\\]*))?(?:\s+|$)", re.ASCII)
+_QUOTES = re.compile(r"[\\\"'`]")
 
 
 def vet(parsed: ParsedDockerfile, platform: str) -> VettedDockerfile:
-    """Hold a Dockerfile against the rules.
+    """Check a Dockerfile against the rules.
 
     Args:
         parsed: The Dockerfile.
@@ -35,7 +41,7 @@ def vet(parsed: ParsedDockerfile, platform: str) -> VettedDockerfile:
     """
     variables: dict[str, str] = {}
     before: list[Instruction] = []
-    stages: list[Stage] = []
+    stages: list[BuildStage] = []
     for instruction in parsed.instructions:
         if instruction.name == "FROM":
             stages.append(_stage(instruction, variables, [stage.name for stage in stages], platform))
@@ -44,7 +50,7 @@ def vet(parsed: ParsedDockerfile, platform: str) -> VettedDockerfile:
             stages[-1].body.append(_checked(instruction, names))
         elif instruction.name == "ARG":
             before.append(instruction)
-            variables |= words.arguments(instruction, variables)
+            variables |= _build_arguments(instruction, variables)
         else:
             raise invalid(instruction.line, f"{instruction.name} comes before the first FROM")
     if not stages:
@@ -56,13 +62,13 @@ def vet(parsed: ParsedDockerfile, platform: str) -> VettedDockerfile:
 
 def _stage(
     instruction: Instruction, variables: Mapping[str, str], earlier: list[str], platform: str
-) -> Stage:
+) -> BuildStage:
     line = instruction.line
-    flags, rest = words.split_flags(instruction)
+    flags, rest = _split_flags(instruction)
     if unknown := flags.keys() - {"platform"}:
         raise invalid(line, f"FROM has no flag --{min(unknown)}")
     wanted = flags.get("platform", "")
-    if wanted and wanted not in _OWN_PLATFORM and words.expand(wanted, variables, line) != platform:
+    if wanted and wanted not in _OWN_PLATFORM and _expand(wanted, variables, line) != platform:
         raise Rejected(
             Code.PLATFORM_MISMATCH,
             f"Dockerfile, line {line}: images for {wanted[:40]} cannot run here.",
@@ -75,12 +81,12 @@ def _stage(
     name = parts[2].lower() if len(parts) == 3 else ""
     if name and not _STAGE_NAME.fullmatch(name):
         raise invalid(line, f"{name[:40]!r} is no name of a stage")
-    base = words.expand(parts[0], variables, line)
+    base = _expand(parts[0], variables, line)
     if not base:
         raise invalid(line, "FROM names no image", "Give the variable a default: ARG NAME=value before FROM.")
     if base.lower() in earlier or base == _SCRATCH:
-        return Stage(line, base.lower(), name)
-    return Stage(line, ImageReference.parse(base), name)
+        return BuildStage(line, base.lower(), name)
+    return BuildStage(line, ImageReference.parse(base), name)
 
 
 def _checked(instruction: Instruction, earlier: list[str]) -> tuple[Instruction, ImageReference | None]:
@@ -112,9 +118,9 @@ def _run(instruction: Instruction) -> Instruction:
 
 
 def _check_labels(instruction: Instruction) -> None:
-    # Labels of a build's containers are those of its Dockerfile: one that posed as a bot's would be believed.
+    # A build's containers have the labels of its Dockerfile: with a bot's labels, one would pass for a bot.
     text = instruction.arguments
-    if LABEL_PREFIX in words.unquoted(text):
+    if LABEL_PREFIX in _unquoted(text):
         raise refused(
             instruction.line, f"labels that begin with {LABEL_PREFIX} are the runner's own", "Leave them out."
         )
@@ -127,11 +133,11 @@ def _check_labels(instruction: Instruction) -> None:
 
 
 def _check_add(instruction: Instruction) -> None:
-    flags, rest = words.split_flags(instruction)
+    flags, rest = _split_flags(instruction)
     _check_flags(instruction, flags, {"chown"})
-    paths = words.paths(instruction.line, rest)
+    paths = _paths(instruction.line, rest)
     # The Engine fetches remote sources itself, from its own network: the host's loopback is open to it.
-    if any("://" in words.unquoted(path) for path in paths):
+    if any("://" in _unquoted(path) for path in paths):
         raise refused(
             instruction.line,
             "ADD of a remote address is not allowed",
@@ -146,11 +152,11 @@ def _check_add(instruction: Instruction) -> None:
 
 
 def _copy(instruction: Instruction, earlier: list[str]) -> tuple[Instruction, ImageReference | None]:
-    flags, rest = words.split_flags(instruction)
+    flags, rest = _split_flags(instruction)
     flags.pop("link", None)  # how layers are stored; the content is the same
     _check_flags(instruction, flags, {"from", "chown"})
     source = flags.pop("from", None)
-    words.paths(instruction.line, rest)
+    _paths(instruction.line, rest)
     kept = " ".join([*(f"--{name}={value}" for name, value in flags.items()), rest])
     if source is None:
         return Instruction(instruction.line, "COPY", kept), None
@@ -168,3 +174,89 @@ def _copy(instruction: Instruction, earlier: list[str]) -> tuple[Instruction, Im
 def _check_flags(instruction: Instruction, flags: Mapping[str, str], known: set[str]) -> None:
     if unknown := flags.keys() - known:
         raise invalid(instruction.line, f"{instruction.name} --{min(unknown)} needs BuildKit", BUILDKIT_HINT)
+
+
+def _split_flags(instruction: Instruction) -> tuple[dict[str, str], str]:
+    """Split the leading ``--name=value`` words from the rest.
+
+    Raises:
+        Rejected: ``INVALID_DOCKERFILE`` if one is quoted or given twice.
+    """
+    flags: dict[str, str] = {}
+    rest = instruction.arguments
+    while rest.startswith("--"):
+        word, _, rest = re.sub(r"\s", " ", rest, count=1).partition(" ")
+        rest = rest.lstrip()
+        if word == "--":
+            break
+        name, _, value = word[2:].partition("=")
+        if name in flags or _QUOTES.search(word):
+            raise invalid(instruction.line, f"the flag {word[:80]!r} is given twice, or quoted")
+        flags[name] = value
+    return flags, rest
+
+
+def _expand(text: str, variables: Mapping[str, str], line: int) -> str:
+    """Replace ``$NAME``, ``${NAME}``, ``${NAME:-default}`` and ``${NAME:+other}``.
+
+    Raises:
+        Rejected: ``INVALID_DOCKERFILE`` for any other use of ``$``, quotes or escapes.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        known = variables.get(match["plain"] or match["name"], "")
+        if match["kind"] == ":-":
+            return known or match["word"]
+        if match["kind"] == ":+":
+            return match["word"] if known else ""
+        return known
+
+    expanded = _VARIABLE.sub(value, text)
+    if "$" in _VARIABLE.sub("", text) or _QUOTES.search(text):
+        raise invalid(line, f"{text[:80]!r} is not understood; use plain names and ${{VARIABLES}}")
+    return expanded
+
+
+def _build_arguments(instruction: Instruction, variables: Mapping[str, str]) -> dict[str, str]:
+    """Read the names and defaults of an ``ARG`` before the first ``FROM``.
+
+    Raises:
+        Rejected: ``INVALID_DOCKERFILE``.
+    """
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(instruction.arguments):
+        match = _ARGUMENT.match(instruction.arguments, position)
+        if match is None:
+            raise invalid(instruction.line, "ARG is not understood; write ARG NAME=value")
+        default = (match[2] or "").strip("\"'")
+        found[match[1]] = _expand(default, {**variables, **found}, instruction.line)
+        position = match.end()
+    return found
+
+
+def _unquoted(text: str) -> str:
+    """The text without quotes and escapes."""
+    return _QUOTES.sub("", text)
+
+
+def _paths(line: int, text: str) -> list[str]:
+    """Read the sources and the target of ``ADD`` or ``COPY``, in either form.
+
+    Raises:
+        Rejected: ``INVALID_DOCKERFILE`` if there are fewer than two, or a list is not plain JSON, of which
+            the Engine would read the beginning only.
+    """
+    if text.startswith("["):
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError):
+            parsed = None
+        if not isinstance(parsed, list) or not all(isinstance(path, str) for path in parsed):
+            raise invalid(line, "the list of paths is not valid JSON")
+        found: list[str] = parsed
+    else:
+        found = WHITE_SPACE.split(text)
+    if len(found) < 2 or text.startswith("-"):
+        raise invalid(line, "a source or the target is missing, or begins with a dash")
+    return found

@@ -13,7 +13,7 @@ from bot_runner_worker.testing.waiting import until
 
 
 async def test_the_event_loop_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot_runner_worker.projects.work._TICK", 0.02)
+    monkeypatch.setattr("bot_runner_worker.projects.deadline._TICK", 0.02)
     ticked = threading.Event()
 
     async def tick() -> None:
