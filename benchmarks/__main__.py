@@ -1,19 +1,20 @@
 """``python -m benchmarks``: measure, print the table, write ``build/bench/``."""
 
+import argparse
 import asyncio
 import json
 import logging
 import os
+import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from benchmarks import machine
-from benchmarks.arguments import Options, parse
-from benchmarks.bench import Bench, Plan
-from benchmarks.docker_api import DockerError
-from benchmarks.report import files
-from benchmarks.report.table import table
+from benchmarks import report
+from benchmarks.bench import Bench
+from benchmarks.docker_api import Docker, DockerError
 from benchmarks.results import Results
 from benchmarks.rows import GROUPS
 from bot_runner_stack import interrupts
@@ -21,6 +22,35 @@ from bot_runner_stack.errors import StackError
 from bot_runner_stack.locks import exclusive
 
 DEFAULT_BASE_IMAGE = "python:3.12-slim"
+
+BUSY_SHARE = 0.5
+"""A load of more than so much of the cores is no quiet machine."""
+
+
+def parse(arguments: Sequence[str] | None, groups: Mapping[str, bool]) -> argparse.Namespace:
+    """Read the command line; ``groups`` says what can be measured, and whether ``--quick`` has it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure the runner against doing the same by hand. Exit code 1 if a target is missed.",
+    )
+    parser.add_argument("--quick", action="store_true", help="the most important rows, with few samples")
+    only = f"measure this group of rows; may be repeated: {', '.join(groups)}"
+    parser.add_argument("--only", metavar="GROUP", action="append", choices=list(groups), help=only)
+    parser.add_argument("--rounds", metavar="N", type=_count, help="samples of each contender in each row")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON, progress aside")
+    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
+    given = parser.parse_args(arguments)
+    usual = [name for name, in_quick in groups.items() if in_quick or not given.quick]
+    wanted = usual if given.only is None else [name for name in groups if name in given.only]
+    given.groups = tuple(wanted)
+    return given
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,18 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-async def _run(options: Options) -> int:
+async def _run(options: argparse.Namespace) -> int:
     results = await measure(options)
-    paths = files.write(results)
+    paths = report.write(results)
     if options.json:
         print(json.dumps(results.to_dict(), indent=2, ensure_ascii=False))
     else:
-        print(f"\n{table(results)}\n")
+        print(f"\n{report.table(results)}\n")
     _tell(f"written: {', '.join(map(str, paths))}")
     return results.exit_code
 
 
-async def measure(options: Options) -> Results:
+async def measure(options: argparse.Namespace) -> Results:
     """Measure the groups one after the other; one that fails is noted, and the others go on."""
     began = time.monotonic()
     base_image = os.environ.get("BASE_IMAGE") or DEFAULT_BASE_IMAGE
@@ -59,11 +89,11 @@ async def measure(options: Options) -> Results:
     def tell(line: str) -> None:
         _tell(f"{time.monotonic() - began:6.1f}  {line}")
 
-    async with Bench(Plan(options.quick, options.rounds), base_image, tell) as bench:
+    async with Bench(base_image, tell, quick=options.quick, rounds=options.rounds) as bench:
         results = bench.results
-        results.machine = await bench.by_hand(lambda: machine.facts(bench.docker))
-        if (busy := machine.warning(results.machine)) is not None:
-            tell(f"warning: {busy}")
+        results.machine = await bench.by_hand(lambda: machine(bench.docker))
+        if results.machine["load"] > BUSY_SHARE * results.machine["cores"]:
+            tell("warning: this machine is busy: figures are noisy, most so in rows with little work")
         for name in options.groups:
             tell(f"== {name}: {GROUPS[name].summary}")
             try:
@@ -75,6 +105,18 @@ async def measure(options: Options) -> Results:
                 tell(results.failures[-1])
     results.machine["took"] = f"{time.monotonic() - began:.0f} s"
     return results
+
+
+def machine(docker: Docker) -> dict[str, Any]:
+    """What the figures are measured on, and how busy it is."""
+    return {
+        "began": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "Engine": docker.json("GET", "/version")["Version"],
+        "cores": os.cpu_count() or 1,
+        "kernel": platform.release(),
+        "Python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2),
+    }
 
 
 def _tell(line: str) -> None:

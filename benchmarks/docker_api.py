@@ -16,15 +16,12 @@ from urllib.parse import urlencode, urlsplit
 
 ADDRESS = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 TIMEOUT = 600.0
+NANOSECONDS = 1_000_000_000
+TAR = {"Content-Type": "application/x-tar"}
 
 
 class DockerError(Exception):
-    """The Engine answered with an error.
-
-    Args:
-        status: HTTP status; 0 for an error inside a build's output.
-        message: The Engine's words.
-    """
+    """The Engine answered with an error; its status is 0 inside a build's output."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{message.strip()} (status {status})")
@@ -49,27 +46,11 @@ class Docker:
         self.address = address
         self._threads = threading.local()
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        /,
-        body: Any = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        **query: Any,
-    ) -> bytes:
+    def call(self, method: str, path: str, /, body: Any = None, headers: Any = None, **query: Any) -> bytes:
         """Make a call and return the whole answer.
 
-        Args:
-            method: HTTP method.
-            path: Path with a slash in front, without the API's version: the Engine then takes its newest.
-            body: Bytes as they are, anything else as JSON.
-            headers: Further headers.
-            query: Query parameters; what is neither text nor number as JSON.
-
-        Raises:
-            DockerError: If the Engine refuses.
+        Without the API's version in the path, the Engine takes its newest. A body of bytes is sent as it is,
+        anything else as JSON, as are query parameters that are neither text nor number.
         """
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         kind = {} if body is None else {"Content-Type": "application/json"}
@@ -83,7 +64,7 @@ class Docker:
             connection.close()
             raise
         if response.status >= 400:
-            raise DockerError(response.status, _message(answer))
+            raise DockerError(response.status, answer.decode(errors="replace")[:500])
         return answer
 
     def json(self, method: str, path: str, /, body: Any = None, **query: Any) -> Any:
@@ -91,26 +72,15 @@ class Docker:
         answer = self.call(method, path, body, **query)
         return json.loads(answer) if answer else None
 
-    def build(self, tag: str, files: Mapping[str, str], **query: Any) -> None:
+    def build(self, tag: str, files: Mapping[str, str]) -> None:
         """Build an image with the classic builder, as ``docker build`` does without BuildKit."""
-        answer = self.call(
-            "POST",
-            "/build",
-            tar_of(files),
-            headers={"Content-Type": "application/x-tar"},
-            t=tag,
-            rm="1",
-            forcerm="1",
-            **query,
-        )
-        for line in answer.splitlines():
+        for line in self.call("POST", "/build", tar_of(files), TAR, t=tag, rm="1", forcerm="1").splitlines():
             if line.strip() and (error := json.loads(line).get("error")):
                 raise DockerError(0, error)
 
-    def create(self, config: Mapping[str, Any], name: str | None = None) -> str:
+    def create(self, config: Mapping[str, Any]) -> str:
         """Create a container and return its id."""
-        query = {} if name is None else {"name": name}
-        return str(self.json("POST", "/containers/create", dict(config), **query)["Id"])
+        return str(self.json("POST", "/containers/create", dict(config))["Id"])
 
     def start(self, container: str) -> None:
         """Start a container."""
@@ -120,25 +90,11 @@ class Docker:
         """Stop a container: SIGTERM, then SIGKILL."""
         self.call("POST", f"/containers/{container}/stop", t=seconds)
 
-    def remove(self, container: str) -> None:
-        """Remove a container, running or not; one that is gone is fine."""
-        self._delete(f"/containers/{container}", force="1", v="1")
-
-    def remove_image(self, image: str) -> None:
-        """Remove an image; one that is gone is fine, and one that is still in use stays."""
-        self._delete(f"/images/{image}", force="1")
-
-    def remove_network(self, network: str) -> None:
-        """Remove a network; one that is gone is fine."""
-        self._delete(f"/networks/{network}")
-
-    def remove_volume(self, volume: str) -> None:
-        """Remove a volume; one that is gone is fine."""
-        self._delete(f"/volumes/{volume}", force="1")
-
-    def _delete(self, path: str, /, **query: Any) -> None:
+    def remove(self, thing: str, kind: str = "containers") -> None:
+        """Remove something; what is gone is fine, and an image that is still in use stays."""
+        query = {} if kind == "networks" else {"force": "1"}
         try:
-            self.call("DELETE", path, **query)
+            self.call("DELETE", f"/{kind}/{thing}", **query | ({"v": "1"} if kind == "containers" else {}))
         except DockerError as error:
             if error.status not in (404, 409):
                 raise
@@ -163,22 +119,13 @@ class Docker:
 def tar_of(files: Mapping[str, str]) -> bytes:
     """A tar with these files."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, text in files.items():
-            content = text.encode()
             member = tarfile.TarInfo(path)
-            member.size = len(content)
-            member.mode = 0o644
+            member.size = len(content := text.encode())
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
 def _text(value: Any) -> str:
     return str(value) if isinstance(value, (str, int, float)) else json.dumps(value)
-
-
-def _message(answer: bytes) -> str:
-    try:
-        return str(json.loads(answer)["message"])
-    except (ValueError, KeyError, TypeError):
-        return answer[:200].decode(errors="replace")

@@ -1,8 +1,10 @@
-"""Takes samples of several contenders in turn, so that noise of the machine meets all of them alike."""
+"""Samples of several contenders, and what they come to: medians, and how sure one may be of them."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
 
 Sample = Callable[[], Awaitable[float]]
 """Does one thing once, with its preparation before and its clean-up after, and returns what was measured."""
@@ -20,7 +22,7 @@ async def in_turn(
     tell: Tell = lambda _line: None,
     chance: random.Random | None = None,
 ) -> dict[str, list[float]]:
-    """Take one sample of each contender a round, each round in another order.
+    """Take one sample of each contender a round, each round in another order; returns the samples by name.
 
     Args:
         contenders: What is compared, by name.
@@ -29,24 +31,77 @@ async def in_turn(
         pause: Seconds between two samples, in which what the last one left running comes to rest.
         tell: Told of each round.
         chance: Decides upon the order.
-
-    Returns:
-        The samples by contender, in the order of the rounds.
     """
     chance = chance or random.Random()  # noqa: S311 (no secret)
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(-warm_ups, rounds):
-        order = list(contenders)
-        chance.shuffle(order)
-        taken = {}
-        for name in order:
-            taken[name] = await contenders[name]()
+        for name in chance.sample(list(contenders), len(contenders)):
+            samples[name].append(await contenders[name]())
             await asyncio.sleep(pause)
-        told = ", ".join(f"{name} {taken[name]:.4g}" for name in contenders)
-        if number < 0:
-            tell(f"warm-up: {told}")
-            continue
-        tell(f"round {number + 1} of {rounds}: {told}")
-        for name in contenders:
-            samples[name].append(taken[name])
-    return samples
+        title = "warm-up" if number < 0 else f"round {number + 1} of {rounds}"
+        tell(f"{title}: " + ", ".join(f"{name} {taken[-1]:.4g}" for name, taken in samples.items()))
+    return {name: taken[warm_ups:] for name, taken in samples.items()}
+
+
+RESAMPLES = 2_000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What a series of samples comes to: their number, the median and the quartiles around it."""
+
+    count: int
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> "Spread":
+        """Sum samples up; there must be at least one."""
+        if len(samples) < 2:
+            return cls(len(samples), samples[0], samples[0], samples[0])
+        low, middle, high = quantiles(samples, n=4, method="inclusive")
+        return cls(len(samples), low, middle, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure, and the interval in which it lies with a probability of 95 %; ``None`` of two samples."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
+    """The ratio of two series' medians."""
+    return _bootstrap(numerator, denominator, lambda one, other: median(one) / median(other))
+
+
+def difference_of_medians(minuend: Sequence[float], subtrahend: Sequence[float]) -> Estimate:
+    """The difference of two series' medians."""
+    return _bootstrap(minuend, subtrahend, lambda one, other: median(one) - median(other))
+
+
+def _bootstrap(
+    one: Sequence[float], other: Sequence[float], figure: Callable[[Sequence[float], Sequence[float]], float]
+) -> Estimate:
+    """The figure, with the middle 95 % of what it is for samples drawn anew from the samples.
+
+    Series of one length were taken round by round: a round is drawn as a whole, since whatever slowed the
+    machine in it slowed both.
+    """
+    value = figure(one, other)
+    if min(len(one), len(other)) < 3:
+        return Estimate(value)
+    chance = random.Random(0)  # noqa: S311 (no secret: the same samples give the same interval)
+    paired = len(one) == len(other)
+    figures = []
+    for _ in range(RESAMPLES):
+        first = chance.choices(range(len(one)), k=len(one))
+        second = first if paired else chance.choices(range(len(other)), k=len(other))
+        figures.append(figure([one[index] for index in first], [other[index] for index in second]))
+    figures.sort()
+    tail = int(RESAMPLES * (1 - CONFIDENCE) / 2)
+    return Estimate(value, figures[tail], figures[-1 - tail])

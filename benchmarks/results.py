@@ -1,95 +1,57 @@
-"""What a run comes to: rows with a figure and, mostly, a target; curves; facts about the machine."""
+"""What a run comes to: rows with a figure and, mostly, a target; growth; facts about the machine."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from benchmarks.estimates import Estimate, Spread, difference_of_medians, ratio_of_medians
+from benchmarks.measuring import Estimate, Spread, difference_of_medians, ratio_of_medians
 
-Unit = Literal["s", "MB", ""]
-"""Of samples: seconds, megabytes, or a number of things."""
-
+Unit = Literal["s", "MB"]
 Kind = Literal["ratio", "speed-up", "difference", "value"]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a figure should be.
-
-    Args:
-        relation: Whether the limit is the most or the least.
-        limit: In the figure's unit.
-    """
-
-    relation: Literal["<=", ">="]
-    limit: float
-
-    def holds(self, value: float) -> bool:
-        """Whether a figure is as it should be."""
-        return value <= self.limit if self.relation == "<=" else value >= self.limit
+"""How many times as long as its baseline the runner takes, how many times as fast it is, how much more it
+takes; or a figure of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table.
 
-    Args:
-        key: Group and name, such as ``start.own-network``.
-        what: What was measured.
-        against: The baseline, in words.
-        kind: How the figure follows from the samples.
-        unit: Of the samples; the figure's own unless it is a ratio.
-        figure: The figure that the target speaks of.
-        target: ``None`` for what is reported only.
-        subject: The runner's samples, summed up.
-        baseline: The baseline's.
-        notes: What else should be known.
+    Its limit is the least of a speed-up, the most of anything else, and ``None`` for what is reported only.
     """
 
     key: str
     what: str
     against: str
     kind: Kind
-    unit: Unit
     figure: Estimate
-    target: Target | None = None
+    limit: float | None = None
+    unit: Unit = "s"
     subject: Spread | None = None
     baseline: Spread | None = None
-    notes: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def holds(self) -> bool | None:
         """Whether the target is reached; ``None`` without one."""
-        return None if self.target is None else self.target.holds(self.figure.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """How something grows with the number of bots.
-
-    Args:
-        what: What was measured, in seconds.
-        points: Number of bots and the samples' spread.
-    """
-
-    what: str
-    points: tuple[tuple[int, Spread], ...]
+        if self.limit is None:
+            return None
+        value = self.figure.value
+        return value >= self.limit if self.kind == "speed-up" else value <= self.limit
 
 
 @dataclass(slots=True)
 class Results:
-    """All of a run."""
+    """All of a run; among its failures is what it left behind."""
 
     machine: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
-    curves: list[Curve] = field(default_factory=list)
+    curves: dict[str, dict[int, Spread]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    """Groups that could not be measured, and what was left behind."""
 
     @property
-    def missed(self) -> list[Row]:
+    def missed(self) -> list[str]:
         """Rows whose target is not reached."""
-        return [row for row in self.rows if row.holds is False]
+        return [row.key for row in self.rows if row.holds is False]
 
     @property
     def exit_code(self) -> int:
@@ -99,91 +61,24 @@ class Results:
     def to_dict(self) -> dict[str, Any]:
         """For ``results.json``."""
         rows = [asdict(row) | {"holds": row.holds} for row in self.rows]
-        return {
-            "machine": self.machine,
-            "rows": rows,
-            "curves": [asdict(curve) for curve in self.curves],
-            "failures": self.failures,
-            "exit_code": self.exit_code,
-        }
+        return {**asdict(self), "rows": rows, "exit_code": self.exit_code}
 
 
-def ratio(
+def compare(
+    kind: Kind,
     key: str,
     what: str,
     against: str,
     subject: Sequence[float],
     baseline: Sequence[float],
-    at_most: float | None,
-    *notes: str,
-) -> Row:
-    """A row that says how many times as long as its baseline the runner takes."""
-    return Row(
-        key,
-        what,
-        against,
-        "ratio",
-        "s",
-        ratio_of_medians(subject, baseline),
-        None if at_most is None else Target("<=", at_most),
-        Spread.of(subject),
-        Spread.of(baseline),
-        notes,
-    )
-
-
-def speed_up(
-    key: str,
-    what: str,
-    against: str,
-    subject: Sequence[float],
-    baseline: Sequence[float],
-    at_least: float | None,
-    *notes: str,
-) -> Row:
-    """A row that says how many times as fast as its baseline the runner is."""
-    return Row(
-        key,
-        what,
-        against,
-        "speed-up",
-        "s",
-        ratio_of_medians(baseline, subject),
-        None if at_least is None else Target(">=", at_least),
-        Spread.of(subject),
-        Spread.of(baseline),
-        notes,
-    )
-
-
-def difference(
-    key: str,
-    what: str,
-    against: str,
-    subject: Sequence[float],
-    baseline: Sequence[float],
-    at_most: float | None,
-    *notes: str,
+    limit: float | None,
+    note: str = "",
     unit: Unit = "s",
 ) -> Row:
-    """A row that says how much more than its baseline the runner takes."""
-    return Row(
-        key,
-        what,
-        against,
-        "difference",
-        unit,
-        difference_of_medians(subject, baseline),
-        None if at_most is None else Target("<=", at_most),
-        Spread.of(subject),
-        Spread.of(baseline),
-        notes,
-    )
-
-
-def value(
-    key: str, what: str, figure: float, at_most: float | None, *notes: str, unit: Unit = "", against: str = ""
-) -> Row:
-    """A row with a figure of its own, without a baseline."""
-    target = None if at_most is None else Target("<=", at_most)
-    return Row(key, what, against, "value", unit, Estimate(figure), target, notes=notes)
+    """A row of the runner's samples and its baseline's."""
+    figure = {
+        "ratio": lambda: ratio_of_medians(subject, baseline),
+        "speed-up": lambda: ratio_of_medians(baseline, subject),
+        "difference": lambda: difference_of_medians(subject, baseline),
+    }[kind]()
+    return Row(key, what, against, kind, figure, limit, unit, Spread.of(subject), Spread.of(baseline), note)

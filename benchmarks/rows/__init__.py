@@ -1,32 +1,14 @@
 """The rows, in groups that are measured together."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmarks.bench import Bench
-from benchmarks.rows import (
-    burst,
-    context,
-    crowd,
-    first_poll,
-    logs,
-    orchestrator,
-    redeploy,
-    replace,
-    requirements,
-    start,
-)
+from benchmarks.rows import crowd, running, starts
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rows that share what they are measured with.
-
-    Args:
-        summary: What is measured.
-        measure: Does it.
-        quick: Whether ``--quick`` has it.
-    """
+class Group(NamedTuple):
+    """Rows that share what they are measured with: what it is, how, and whether ``--quick`` has it."""
 
     summary: str
     measure: Callable[[Bench], Awaitable[None]]
@@ -34,14 +16,13 @@ class Group:
 
 
 GROUPS = {
-    "start": Group("start with known dependencies, new code", start.measure, quick=True),
-    "requirements": Group("start with requirements that were never seen", requirements.measure),
-    "first-poll": Group("start to the bot's first getUpdates", first_poll.measure),
-    "replace": Group("replacement of a running bot", replace.measure, quick=True),
-    "burst": Group("sixteen starts at once; one after another tenant's many", burst.measure, quick=True),
-    "redeploy": Group("unchanged redeploy in every mode", redeploy.measure),
-    "orchestrator": Group("job posted to bot running, through the orchestrator", orchestrator.measure),
-    "logs": Group("the last lines of a large log", logs.measure),
-    "context": Group("worker memory with a large build context", context.measure),
+    "start": Group("start with known dependencies, new code", starts.known, quick=True),
+    "requirements": Group("start with requirements that were never seen", starts.requirements),
+    "first-poll": Group("start to the bot's first getUpdates", starts.first_poll),
+    "replace": Group("replacement of a running bot", running.replace, quick=True),
+    "burst": Group("sixteen starts at once", running.burst, quick=True),
+    "redeploy": Group("unchanged redeploy in every mode", running.redeploy),
+    "orchestrator": Group("job posted to bot running, through the orchestrator", running.orchestrator),
+    "logs": Group("the last lines of a large log", running.logs),
     "crowd": Group("10, 50 and 200 bots: growth, list_bots, worker memory", crowd.measure, quick=True),
 }

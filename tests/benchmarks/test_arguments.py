@@ -1,7 +1,7 @@
 """The command line of the benchmark."""
 
 import pytest
-from benchmarks.arguments import parse
+from benchmarks.__main__ import parse
 
 GROUPS = {"start": True, "logs": False, "burst": True}
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from benchmarks.estimates import Spread, difference_of_medians, ratio_of_medians
+from benchmarks.measuring import Spread, difference_of_medians, ratio_of_medians
 
 
 def test_quartiles_lie_around_the_median() -> None:

@@ -34,7 +34,7 @@ class FakeDocker(Docker):
                 ]
 
 
-@pytest.mark.parametrize("kind", ["container", "network", "volume", "image"])
+@pytest.mark.parametrize("kind", ["containers", "networks", "volumes", "images"])
 def test_only_what_a_run_made_is_found(kind: str) -> None:
     found = [each.id for each in find(FakeDocker()) if each.kind == kind]
     assert found == [f"{kind[0]}0", f"{kind[0]}1"]

@@ -4,23 +4,22 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks.estimates import Spread
-from benchmarks.report import files
-from benchmarks.report.bars import bars
-from benchmarks.report.markdown import markdown
-from benchmarks.report.table import row_line, table
-from benchmarks.results import Curve, Results, difference, ratio, speed_up, value
+from benchmarks.measuring import Estimate, Spread
+from benchmarks.report import picture, row_line, table, write
+from benchmarks.results import Results, Row, compare
 
 FAST = [0.25, 0.26, 0.24, 0.25]
 SLOW = [1.0, 1.1, 0.9, 1.0]
-HELD = speed_up("start.documented", "start | new code", "the documented <way>", FAST, SLOW, 1.8, "a note")
-MISSED = ratio("start.known", "start", "floor", SLOW, FAST, 1.25)
-REPORTED = value("burst.fairness", "one start of another tenant", 0.4, None, unit="s")
-CURVE = Curve("start", ((10, Spread.of(FAST)), (200, Spread.of(SLOW))))
+HELD = compare(
+    "speed-up", "start.documented", "start | new code", "the documented <way>", FAST, SLOW, 1.8, "a note"
+)
+MISSED = compare("ratio", "start.known", "start", "floor", SLOW, FAST, 1.25)
+REPORTED = Row("burst.fairness", "one start of another tenant", "", "value", Estimate(0.4))
+CURVES = {"start": {10: Spread.of(FAST), 200: Spread.of(SLOW)}}
 
 
 def made_up() -> Results:
-    return Results({"cores": 2, "load": 0.1}, [HELD, MISSED, REPORTED], [CURVE])
+    return Results({"cores": 2, "load": 0.1}, [HELD, MISSED, REPORTED], CURVES)
 
 
 def test_ratios_are_said_the_way_round_that_their_target_speaks_of() -> None:
@@ -32,9 +31,9 @@ def test_ratios_are_said_the_way_round_that_their_target_speaks_of() -> None:
 
 
 def test_a_difference_is_said_in_the_unit_of_its_samples() -> None:
-    grown = difference("memory.bots", "memory", "idle", [48.0], [39.5], 10, unit="MB")
+    grown = compare("difference", "memory.bots", "memory", "idle", [48.0], [39.5], 10, unit="MB")
     assert row_line(grown) == "memory.bots: +8.50 MB, target ≤ +10.0 MB: held"
-    late = difference("orchestrator", "job", "start", [0.4, 0.4], [0.2, 0.2], 0.15)
+    late = compare("difference", "orchestrator", "job", "start", [0.4, 0.4], [0.2, 0.2], 0.15)
     assert row_line(late) == "orchestrator: +200 ms, target ≤ +150 ms: MISSED"
 
 
@@ -51,16 +50,8 @@ def test_the_table_says_what_was_measured_and_which_targets_are_missed() -> None
     assert text.endswith("1 of 2 targets held; missed: start.known")
 
 
-def test_markdown_keeps_its_columns_whatever_the_words() -> None:
-    lines = markdown(made_up()).splitlines()
-    rows = [line for line in lines if line.startswith("|")]
-    columns = {line.replace("\\|", "").count("|") for line in rows[:5]}
-    assert columns == {8}
-    assert "| with so many bots | 10 | 200 |" in rows
-
-
 def test_pictures_are_well_formed_and_say_the_figures() -> None:
-    root = ElementTree.fromstring(bars(made_up().rows))
+    root = ElementTree.fromstring(picture(made_up().rows))
     texts = [each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "1.00 s, the documented <way>" in texts
     widths = [float(each.attrib["width"]) for each in root.iter("{http://www.w3.org/2000/svg}rect")][2:4]
@@ -68,9 +59,9 @@ def test_pictures_are_well_formed_and_say_the_figures() -> None:
 
 
 def test_the_files_hold_everything(tmp_path: Path) -> None:
-    written = files.write(made_up(), tmp_path)
-    assert [path.name for path in written] == ["results.json", "results.md", "speed.svg", "growth.svg"]
+    written = write(made_up(), tmp_path)
+    assert [path.name for path in written] == ["results.json", "results.txt", "speed.svg"]
     read = json.loads((tmp_path / "results.json").read_text())
     assert [row["holds"] for row in read["rows"]] == [True, False, None]
-    assert read["curves"][0]["points"][1][0] == 200
-    ElementTree.fromstring((tmp_path / "growth.svg").read_text())
+    assert list(read["curves"]["start"]) == ["10", "200"]
+    ElementTree.fromstring((tmp_path / "speed.svg").read_text())

@@ -1,1 +1,0 @@
-"""A run's results for people and programs: text, Markdown, JSON, pictures."""
