@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bot_runner_cli.api import Orchestrator
 from bot_runner_cli.errors import (
     CliError,
     TemporaryError,
@@ -12,6 +11,9 @@ from bot_runner_cli.errors import (
     UserInterruptError,
     WaitTimeoutError,
 )
+
+if TYPE_CHECKING:
+    from bot_runner_cli.api import Orchestrator
 
 Progress = Callable[[str, float | None], None]
 """Told what is going on (for people), and the share that is done, 0 to 1, if known."""
@@ -63,7 +65,7 @@ class JobRunner:
         timeout: Seconds that a job may take unless a call says otherwise.
     """
 
-    def __init__(self, orchestrator: Orchestrator, user: str | None, timeout: float) -> None:
+    def __init__(self, orchestrator: "Orchestrator", user: str | None, timeout: float) -> None:
         self._orchestrator = orchestrator
         self._user = user
         self._timeout = timeout

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bot_runner_cli import __version__, options
+from bot_runner_cli import options
 from bot_runner_cli.commands import bots, logs, start
 from bot_runner_cli.connection import ConnectionOptions
 from bot_runner_cli.errors import EXIT_CODE_MEANINGS, UsageError
@@ -43,6 +43,8 @@ app.command()(bots.status)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from bot_runner_cli import __version__
+
         typer.echo(f"bot-runner {__version__}")
         raise typer.Exit
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import typer
 
-from bot_runner_cli.api import Orchestrator
 from bot_runner_cli.connection import ConnectionOptions, resolve
 from bot_runner_cli.errors import CliError, UserInterruptError
 from bot_runner_cli.jobs import JobRunner
@@ -42,6 +41,9 @@ def open_session(
         options = options.over(context.obj)
     output = Output(as_json=options.as_json)
     try:
+        # Only here: the HTTP client would make --help slow.
+        from bot_runner_cli.api import Orchestrator
+
         connection = resolve(options, os.environ)
         output.redactor.learn([connection.token])
         with Orchestrator(connection) as orchestrator:

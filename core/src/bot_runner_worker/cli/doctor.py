@@ -2,14 +2,13 @@
 
 import asyncio
 import sys
-from dataclasses import asdict
 
 import typer
 from rich.console import Console
 
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
-from bot_runner_worker.diagnostics.doctor import Progress, run_checks
-from bot_runner_worker.diagnostics.results import Check, State
+from bot_runner_worker.diagnostics.doctor import run_checks
+from bot_runner_worker.diagnostics.results import CheckResult, State, json_rows
 from bot_runner_worker.settings import Settings
 
 _MARKS = {
@@ -20,39 +19,38 @@ _MARKS = {
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check all that the worker depends on; each problem comes with how to mend it.
+    """Check all that the worker depends on; each problem comes with a remedy.
 
-    Takes up to a minute: it starts a container, and builds an image that downloads a package. What it makes
-    is removed. Exit code 1 if a check fails; a warning is no failure.
+    Takes up to a minute: it starts containers, one of which downloads a package. What it makes is removed.
+    Exit code 1 if a check fails; a warning is no failure.
     """
     settings = or_exit(Settings.load_without_token)
     checks = _run(settings)
-    healthy = all(check.state is not State.FAILED for check in checks)
+    healthy = all(result.state is not State.FAILED for result in checks.values())
     if as_json:
-        print_json({"healthy": healthy, "checks": [asdict(check) for check in checks]})
+        print_json({"healthy": healthy, "checks": json_rows(checks)})
     else:
         _print(checks)
     raise typer.Exit(0 if healthy else 1)
 
 
-def _run(settings: Settings) -> list[Check]:
-    """Run the checks; on a terminal, a line on standard error shows what is under way."""
+def _run(settings: Settings) -> dict[str, CheckResult]:
+    """Run the checks; on a terminal, a line on standard error shows which are running."""
     if not sys.stderr.isatty():
         return asyncio.run(run_checks(settings))
     with Console(stderr=True).status("checking") as status:
-        show: Progress = lambda running: status.update(_under_way(running))  # noqa: E731 (typed)
-        return asyncio.run(run_checks(settings, show))
+        return asyncio.run(run_checks(settings, lambda running: status.update(_in_words(running))))
 
 
-def _under_way(names: list[str]) -> str:
+def _in_words(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return f"checking {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _print(checks: list[Check]) -> None:
+def _print(checks: dict[str, CheckResult]) -> None:
     console = Console(highlight=False)
-    for check in checks:
-        console.print(f"{_MARKS[check.state]} {check.name}: ", end="")
-        console.print(check.finding, markup=False, soft_wrap=True)
-        if check.remedy:
-            console.print(f"     → {check.remedy}", markup=False, soft_wrap=True)
+    for name, result in checks.items():
+        console.print(f"{_MARKS[result.state]} {name}: ", end="")
+        console.print(result.finding, markup=False, soft_wrap=True)
+        if result.remedy:
+            console.print(f"     → {result.remedy}", markup=False, soft_wrap=True)

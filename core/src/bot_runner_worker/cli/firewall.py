@@ -6,8 +6,7 @@ from typing import Any
 import typer
 
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
-from bot_runner_worker.isolation.firewall import Firewall, Step, is_root, rules_of
-from bot_runner_worker.isolation.warnings import notes
+from bot_runner_worker.isolation.firewall import Firewall, Step, is_root, rules_of, warnings
 from bot_runner_worker.settings import Settings
 
 firewall = typer.Typer(
@@ -64,7 +63,7 @@ def _report(work: Callable[[Firewall], list[Step]]) -> dict[str, Any]:
     return {
         "bridges": f"{wall.rules.prefix}*",
         "in_place": or_exit(wall.in_place) if is_root() else None,
-        "open": [str(opening) for opening in wall.rules.openings],
+        "open": [str(rule) for rule in wall.rules.allow_rules],
         "commands": [{"command": step.command, "input": step.text, "shell": str(step)} for step in steps],
-        "notes": notes(settings, wall),
+        "notes": warnings(settings, wall),
     }

@@ -5,13 +5,12 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
 import typer
 
 from bot_runner_worker.cli.output import or_exit, print_json
+from bot_runner_worker.lease import Lease
 from bot_runner_worker.logs import set_up_logging
-from bot_runner_worker.plugins.output import standard_output_limited
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.outcome import Ending, Outcome
@@ -26,7 +25,7 @@ def task(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Run one task and print {"status", "data"} as JSON.
+    """Run one task, while no worker is active, and print {"status", "data"} as JSON.
 
     Example: echo '{"user_id": "me"}' | bot-runner-worker task list_bots
     """
@@ -53,8 +52,7 @@ async def _run(settings: Settings, name: str, params: Any, quiet: bool) -> Outco
         if not quiet:
             print(f"{fraction:4.0%} {message}", file=sys.stderr)
 
-    # A worker of its own: under the id of one that runs, it would take over that one's work.
-    settings = settings.model_copy(update={"worker_id": f"task-{uuid4().hex[:12]}"})
-    async with Runner(settings) as runner:
-        with standard_output_limited():
-            return await runner.run_task(name, params, report)
+    async with Lease(settings) as lease, Runner(settings) as runner:
+        await lease.acquire(wait=False)
+        runner.engine.permit = lease.permit
+        return await runner.run_task(name, params, report)
