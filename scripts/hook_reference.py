@@ -37,6 +37,13 @@ IN_DETAIL = (
 )  # fmt: skip
 """Types that are shown with all that an author uses of them."""
 
+CONSTANTS = {
+    "hookimpl": "Marks a function, or a method of an object, as an implementation of the hook of its name.",
+    "BOT_FOLDER": "The folder in which bots of the modes for Python code run.",
+    "BOT_USER": "The user and group, by number, as which they run.",
+}
+"""What has no docstring of its own."""
+
 _SECTION = re.compile(r"(Args|Returns|Raises|Side effects):\s*(.*)")
 
 
@@ -117,13 +124,7 @@ def _hooks() -> Iterator[tuple[str, Any]]:
 
 
 def _hook(name: str, function: Any) -> str:
-    first_only = getattr(function, f"{PROJECT}_spec")["firstresult"]
-    asked = (
-        "Plugins are asked one after the other, until one answers."
-        if first_only
-        else "Every plugin is asked."
-    )
-    lines = [f"### {name}\n", f"```python\n{_signature(name, function)}\n```\n", f"{asked}\n"]
+    lines = [f"### {name}\n", f"```python\n{_signature(name, function)}\n```\n"]
     return "\n".join([*lines, *_prose(inspect.getdoc(function) or "")])
 
 
@@ -182,8 +183,8 @@ def _inline(text: str) -> str:
 
 
 def _first_line(module: Any, name: str) -> str:
-    if name == "hookimpl":
-        return "Marks a function, or a method of an object, as an implementation of the hook of its name."
+    if name in CONSTANTS:
+        return CONSTANTS[name]
     return _inline(_summary(getattr(module, name)))
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts what one start touches on the in-memory runner: the core's modules, functions and calls.
 
-A measure of how much there is to read. A coroutine counts once more each time it goes on, as a profiler counts.
+A measure of how much there is to read. As a profiler counts, a coroutine counts again each time it goes on.
 """
 
 import asyncio
@@ -16,7 +16,12 @@ import bot_runner_worker
 from bot_runner_worker.testing.memory_runner import memory_runner
 
 CORE = Path(bot_runner_worker.__file__).parent
-PARAMS = {"user_id": "alice", "bot_id": "bot", "deployment_mode": "simple", "files": {"bot.py": "print(1)"}}
+PARAMS: dict[str, Any] = {
+    "user_id": "alice",
+    "bot_id": "bot",
+    "deployment_mode": "simple",
+    "files": {"bot.py": "print(1)"},
+}
 
 
 async def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.tiers import pytest_collection_modifyitems, pytest_configure
 
-from bot_runner_worker.plugins.rules import HookRules
+from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.testing.memory_runner import ignore_progress
 from bot_runner_worker.testing.real_runner import (
@@ -17,7 +17,6 @@ from bot_runner_worker.testing.real_runner import (
     ENGINE,
     IDLE_BOT,
     RunnerUnderTest,
-    claim_volumes,
     runner_under_test,
 )
 
@@ -27,7 +26,6 @@ __all__ = [
     "IDLE_BOT",
     "MakeRunner",
     "RunnerUnderTest",
-    "claim_volumes",
     "ignore_progress",
     "pytest_collection_modifyitems",
     "pytest_configure",

@@ -30,10 +30,9 @@ LOOK = """
 import json
 from importlib.metadata import distributions
 from packaging.utils import canonicalize_name
-from bot_runner_worker.plugins import core
 from bot_runner_worker.plugins.loading import load
 print(json.dumps({
-    "reports": [[each.distribution, each.status, sorted(each.sources)] for each in load(core=core).reports],
+    "reports": [[each.distribution, each.status, sorted(each.sources)] for each in load().reports],
     "installed": sorted({canonicalize_name(each.name) for each in distributions()}),
 }))
 """

@@ -1,4 +1,4 @@
-"""One choke point that takes secrets out of everything that leaves the worker."""
+"""Redaction of secrets in everything that leaves the worker."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -6,11 +6,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "***"
-_SHORTEST = 5  # "1", "true" or "prod" are no secrets, and blanking them out would make messages unreadable
+_SHORTEST = 5  # "1", "true" or "prod" are no secrets, and messages without them would be unreadable
 
 
 class Redactor:
-    """Blanks out known secret values, in any of the forms in which they tend to turn up.
+    """Replaces known secret values, also in encodings that are common in messages.
 
     Args:
         secrets: The literal values.
@@ -21,7 +21,7 @@ class Redactor:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Learn further secrets."""
+        """Add secrets."""
         for secret in secrets:
             # A secret of several lines may be printed line by line.
             for part in {secret, *secret.splitlines()}:
@@ -42,7 +42,7 @@ class Redactor:
         return text
 
     def data(self, value: Any) -> Any:
-        """JSON-like data with each secret blanked out in all its texts, keys included."""
+        """JSON-like data with each secret replaced in all its texts, keys included."""
         if not self._needles:
             return value
         if isinstance(value, str):
@@ -55,7 +55,7 @@ class Redactor:
 
 
 def secrets_of(params: Any) -> set[str]:
-    """The secret values in a task's raw params: environment values and whatever is named like a secret."""
+    """The secrets in a task's params: its environment, and what is named so."""
     found: set[str] = set()
     if isinstance(params, Mapping):
         for key, value in params.items():

@@ -43,8 +43,7 @@ class Settings(BaseSettings):
     worker_id: str = Field(
         default_factory=lambda: f"bot-runner-{uuid4().hex[:12]}",
         pattern=r"^[A-Za-z0-9_.-]{1,128}$",
-        description="Unique id of this worker; one that starts under the id of another takes that one for "
-        "dead",
+        description="Id of this worker; only a standby may have the same as its active worker",
     )
     worker_type: str = Field(
         "bot-runner", pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="Type that the worker registers with"
@@ -251,13 +250,6 @@ class Settings(BaseSettings):
         le=86_400,
         description="A plugin's answer is given up after that long; fetching code gets twice "
         "SOURCE_TIMEOUT_SECONDS on top, and the core's own builds and pulls do not count",
-    )
-    hook_block_seconds: float = Field(
-        10,
-        ge=0.1,
-        le=3600,
-        description="A plugin that holds up the whole worker for that long, without awaiting anything, is "
-        "cut off",
     )
     health_address: str = Field(
         "127.0.0.1:9180",
