@@ -65,6 +65,18 @@ async def test_forgotten_worker_is_told_to_register(orchestrator, make_worker) -
     assert "not found" in answer["error"]
 
 
+async def test_forgotten_worker_is_told_so_twice_if_it_sends_its_heartbeat_twice(
+    orchestrator, make_worker
+) -> None:
+    """The SDK swallows the first answer: it would take the second for all is well, and never register."""
+    worker = await make_worker(orchestrator, go=False)
+    await orchestrator.engine.bot_storage.deregister_worker(worker.worker_id)
+    payload = {"status": "idle", "timestamp": int(time.time()), "metadata": {"same": "both times"}}
+    path = f"/_worker/workers/{worker.worker_id}"
+    answers = await asyncio.gather(*(worker.send("PATCH", path, payload) for _ in range(2)))
+    assert [status for status, _ in answers] == [404, 404]
+
+
 async def test_heartbeat_sent_twice_is_no_attack(orchestrator, make_worker) -> None:
     worker = await make_worker(orchestrator, go=False)
     payload = {"status": "busy", "timestamp": int(time.time()), "metadata": {"same": "both times"}}

@@ -137,7 +137,8 @@ async def test_an_orchestrator_that_has_forgotten_everything_gets_its_worker_bac
         stack.orchestrator.kill()
         await until(lambda: said(stack, "Network error polling"), what="a poll that fails")
         await stack.start_orchestrator()
-        assert (await client.result("status", bot_id="bot"))["status"] == "running"
+        report = await client.result("status", bot_id="bot")
+        assert report.get("status") == "running", f"{report}\n{stack.log_tail(15)}"
         assert (await client.result("stop", bot_id="bot"))["status"] == "stopped"
 
 

@@ -154,8 +154,9 @@ class BotRunnerEngine(OrchestratorEngine):
             logger.info("Worker %s asked for a short-lived token.", context.get("worker_id_hint"))
             raise web.HTTPNotFound(text="short-lived tokens are not issued here")
         if message_type == "heartbeat" and self._is_repeated(payload):
-            return {"status": "ok"}
-        answer = await super().handle_rxon_message(message_type, payload, context)
+            answer: Any = {"status": "ok"}
+        else:
+            answer = await super().handle_rxon_message(message_type, payload, context)
         if message_type == "heartbeat":
             worker_id = str(context.get("worker_id_hint"))
             if not await self.bot_storage.get_worker_info(worker_id):
