@@ -124,11 +124,6 @@ class Interruption:
             self._error = error
             self._task.cancel()
 
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether somebody has ended the block."""
-        return self._error is not None
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -33,17 +33,6 @@ class StartUnderWay:
     begun_at: datetime
 
 
-@dataclass(slots=True)
-class Stopping:
-    """What a stop has met.
-
-    Args:
-        ended_start: Whether a start was under way.
-    """
-
-    ended_start: bool = False
-
-
 class Admission:
     """Serialises the work on each bot, and reserves a place before a start does anything costly.
 
@@ -106,14 +95,17 @@ class Admission:
                 del self._requested[bot]
 
     @asynccontextmanager
-    async def stopping(self, bot: BotKey) -> AsyncIterator[Stopping]:
-        """End the starts of a bot that are under way or wait, then hold it :meth:`exclusively`."""
-        stopping = Stopping()
-        for start in list(self._requested.get(bot, ())):
+    async def stopping(self, bot: BotKey) -> AsyncIterator[bool]:
+        """End the starts of a bot that are under way or wait, then hold it :meth:`exclusively`.
+
+        Yields:
+            Whether there was such a start.
+        """
+        starts = list(self._requested.get(bot, ()))
+        for start in starts:
             start.interrupt(_cancelled(bot))
-            stopping.ended_start = True
         async with self.exclusively(bot):
-            yield stopping
+            yield bool(starts)
 
     @asynccontextmanager
     async def making(self) -> AsyncIterator[None]:

@@ -21,12 +21,6 @@ async def create(engine: Engine, name: str, labels: Mapping[str, str]) -> dict[s
     return _labels(await engine.json("POST", "volumes/create", body=body))
 
 
-async def labels_of(engine: Engine, name: str) -> dict[str, str] | None:
-    """The labels of a volume, or ``None`` if there is none of this name."""
-    answer = await engine.json("GET", f"volumes/{name}", ignored=(404,))
-    return None if answer is None else _labels(answer)
-
-
 async def list_by_labels(engine: Engine, labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Names and labels of all volumes that carry all these labels."""
     answer = await engine.json("GET", "volumes", params={"filters": {"label": label_filter(labels)}})

@@ -49,15 +49,13 @@ class BotManager:
     async def stop(self, params: Mapping[str, Any]) -> Stopped:
         """Serve ``stop_bot``: the bot is stopped, and can still be read.
 
-        A bot that is not there is no error.
-
-        A start that is under way, on whichever worker, is ended.
+        A bot that is not there is no error. A start that is under way is ended.
         """
         bot = parse(StopBot, params).bot
-        async with self._admission.stopping(bot) as stopping:
+        async with self._admission.stopping(bot) as ended_start:
             record = await self._runtime.find(bot)
             if record is None:
-                status = "stopped" if stopping.ended_start else "not_found"
+                status = "stopped" if ended_start else "not_found"
                 return Stopped(status, bot.container_name(self._settings.runner_namespace))
             # One that is down without an end reason may be about to come back.
             if record.status.is_live or record.end_reason is None:
