@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from bot_runner_worker.aio import BackgroundTasks, backoff, for_each
+from bot_runner_worker.aio import BackgroundTasks, backoff, for_each, run_to_completion
 
 
 def test_pauses_double_up_to_the_longest() -> None:
@@ -55,3 +55,24 @@ async def test_background_tasks_are_waited_for_or_cancelled() -> None:
     await tasks.cancel()
     assert hanging.cancelled()
     await tasks.wait()
+
+
+async def test_a_call_that_must_end_outlasts_every_cancellation() -> None:
+    """A worker that loses its lease is cancelled once for that, and once as it ends."""
+    begun, ended = asyncio.Event(), []
+
+    async def call() -> None:
+        begun.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        ended.append(True)
+        raise ValueError
+
+    task = asyncio.create_task(run_to_completion(call()))
+    await begun.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from types import TracebackType
 from typing import Any, Never, Self, TypeVar
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 async def run_to_completion(call: Coroutine[Any, Any, Result]) -> Result:
-    """Await a call to its end, and only then let a cancellation through.
+    """Await a call to its end, and only then let cancellations through, however many.
 
     The Engine goes on creating and starting whether anybody listens or not; undoing it meanwhile would race.
     """
@@ -23,7 +23,9 @@ async def run_to_completion(call: Coroutine[Any, Any, Result]) -> Result:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):  # cancelled once more
+                await asyncio.wait([task])
         if not task.cancelled():
             task.exception()  # or asyncio complains that nobody has asked for it
         raise
