@@ -1,65 +1,59 @@
 """``python -m benchmarks``: measure, print the table, write ``build/bench/``."""
 
 import argparse
-import asyncio
-import json
 import logging
 import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from benchmarks import report
 from benchmarks.bench import Bench
-from benchmarks.docker_api import Docker, DockerError
-from benchmarks.results import Results
-from benchmarks.rows import GROUPS
+from benchmarks.docker_api import DockerError
+from benchmarks.rows import crowd, running, starts
 from bot_runner_stack import interrupts
 from bot_runner_stack.errors import StackError
 from bot_runner_stack.locks import exclusive
 
-DEFAULT_BASE_IMAGE = "python:3.12-slim"
+GROUPS = {
+    "start": starts.known,
+    "requirements": starts.requirements,
+    "first-poll": starts.first_poll,
+    "replace": running.replace,
+    "burst": running.burst,
+    "redeploy": running.redeploy,
+    "orchestrator": running.orchestrator,
+    "logs": running.logs,
+    "crowd": crowd.measure,
+}
+"""What is measured together, each described in its docstring."""
 
-BUSY_SHARE = 0.5
-"""A load of more than so much of the cores is no quiet machine."""
+QUICK = ("start", "replace", "burst", "crowd")
+"""The groups of ``--quick``."""
 
 
-def parse(arguments: Sequence[str] | None, groups: Mapping[str, bool]) -> argparse.Namespace:
-    """Read the command line; ``groups`` says what can be measured, and whether ``--quick`` has it."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure the runner against doing the same by hand. Exit code 1 if a target is missed.",
     )
     parser.add_argument("--quick", action="store_true", help="the most important rows, with few samples")
-    only = f"measure this group of rows; may be repeated: {', '.join(groups)}"
-    parser.add_argument("--only", metavar="GROUP", action="append", choices=list(groups), help=only)
-    parser.add_argument("--rounds", metavar="N", type=_count, help="samples of each contender in each row")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON, progress aside")
-    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
+    only = f"measure this group of rows; may be repeated: {', '.join(GROUPS)}"
+    parser.add_argument("--only", metavar="GROUP", action="append", choices=list(GROUPS), help=only)
+    samples = "samples of each contender in each row"
+    parser.add_argument("--rounds", metavar="N", type=int, choices=range(1, 1001), help=samples)
     given = parser.parse_args(arguments)
-    usual = [name for name, in_quick in groups.items() if in_quick or not given.quick]
-    wanted = usual if given.only is None else [name for name in groups if name in given.only]
-    given.groups = tuple(wanted)
+    wanted = given.only or (QUICK if given.quick else GROUPS)
+    given.groups = tuple(name for name in GROUPS if name in wanted)
     return given
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run what was asked for and return the exit code: 1 for a target that is missed, or a fault."""
-    options = parse(arguments, {name: group.quick for name, group in GROUPS.items()})
-    if options.list:
-        for name, group in GROUPS.items():
-            print(f"{name:<14} {group.summary}{' (also --quick)' if group.quick else ''}")
-        return 0
+    options = parse()
     # Of a runner that is measured, only what goes wrong matters.
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -71,56 +65,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    results = await measure(options)
-    paths = report.write(results)
-    if options.json:
-        print(json.dumps(results.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        print(f"\n{report.table(results)}\n")
-    _tell(f"written: {', '.join(map(str, paths))}")
-    return results.exit_code
-
-
-async def measure(options: argparse.Namespace) -> Results:
     """Measure the groups one after the other; one that fails is noted, and the others go on."""
     began = time.monotonic()
-    base_image = os.environ.get("BASE_IMAGE") or DEFAULT_BASE_IMAGE
+    base_image = os.environ.get("BASE_IMAGE") or "python:3.12-slim"
 
     def tell(line: str) -> None:
-        _tell(f"{time.monotonic() - began:6.1f}  {line}")
+        print(f"{time.monotonic() - began:6.1f}  {line}", file=sys.stderr, flush=True)
 
     async with Bench(base_image, tell, quick=options.quick, rounds=options.rounds) as bench:
         results = bench.results
-        results.machine = await bench.by_hand(lambda: machine(bench.docker))
-        if results.machine["load"] > BUSY_SHARE * results.machine["cores"]:
+        # What the figures are measured on, and how busy it is.
+        results.machine = {
+            "began": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "Engine": bench.docker.json("GET", "/version")["Version"],
+            "cores": os.cpu_count() or 1,
+            "kernel": platform.release(),
+            "Python": platform.python_version(),
+            "load": round(os.getloadavg()[0], 2),
+        }
+        if results.machine["load"] > results.machine["cores"] / 2:
             tell("warning: this machine is busy: figures are noisy, most so in rows with little work")
         for name in options.groups:
-            tell(f"== {name}: {GROUPS[name].summary}")
+            tell(f"== {name}")
             try:
-                await GROUPS[name].measure(bench)
-            except asyncio.CancelledError:
-                raise
+                await GROUPS[name](bench)
             except Exception as error:  # noqa: BLE001 (whatever it is, the other rows are worth having)
                 results.failures.append(f"{name} could not be measured: {type(error).__name__}: {error}")
                 tell(results.failures[-1])
     results.machine["took"] = f"{time.monotonic() - began:.0f} s"
-    return results
-
-
-def machine(docker: Docker) -> dict[str, Any]:
-    """What the figures are measured on, and how busy it is."""
-    return {
-        "began": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "Engine": docker.json("GET", "/version")["Version"],
-        "cores": os.cpu_count() or 1,
-        "kernel": platform.release(),
-        "Python": platform.python_version(),
-        "load": round(os.getloadavg()[0], 2),
-    }
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    paths = report.write(results)
+    print(f"\n{report.table(results)}\n\nwritten: {', '.join(map(str, paths))}")
+    return results.exit_code
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
-"""One run: the Engine, what all rows share, and an end that removes everything in any case."""
+"""One run: the Engine, what all rows share, and an end that removes everything; see :mod:`.leftovers`."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 from uuid import uuid4
 
@@ -127,23 +125,17 @@ class Bench:
         self.network = f"bot-runner-bench-{self.run}"
         self._base_image = base_image
         self._rounds = rounds
-        self._images: set[str] = set()
-        self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self.folder = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="bot-runner-bench-")))
         self.tell("removing what an earlier run may have left")
         await self.by_hand(lambda: leftovers.sweep(self.docker))
-        self._exits.push_async_callback(self._sweep)
-        try:
-            await self.by_hand(self._prepare)
-        except BaseException:
-            await self._exits.aclose()
-            raise
+        await self.by_hand(self._prepare)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._exits.aclose()
+        self.tell("removing what this run has made")
+        left = await self.by_hand(lambda: leftovers.sweep(self.docker))
+        self.results.failures += [f"left behind: {each.kind} {each.id}" for each in left]
 
     def _prepare(self) -> None:
         # A new label makes a new id: no layer of an earlier run is ever hit.
@@ -151,41 +143,21 @@ class Bench:
         self.docker.build(self.base, {"Dockerfile": f"FROM {self._base_image}\nLABEL {labels}\n"})
         self.docker.json("POST", "/networks/create", {"Name": self.network, "Labels": leftovers.LABELS})
 
-    async def _sweep(self) -> None:
-        self.tell("removing what this run has made")
-        left = await self.by_hand(lambda: leftovers.sweep(self.docker))
-        self.results.failures += [f"left behind: {each.kind} {each.id}" for each in left]
-
     def add(self, row: Row) -> None:
         """Note a row."""
         self.results.rows.append(row)
         self.tell(row_line(row))
 
     async def by_hand(self, work: Callable[[], Result]) -> Result:
-        """Do something with plain calls in a thread, so that the runner's background work goes on.
-
-        A thread cannot be cancelled: its end is waited for in any case, or it would still make things while
-        the rest is being removed.
-        """
-        thread = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            return await asyncio.shield(thread)
-        except asyncio.CancelledError:
-            await asyncio.wait([thread])
-            raise
+        """Do something with plain calls in a thread, so that the runner's background work goes on."""
+        return await asyncio.to_thread(work)
 
     async def in_turn(
-        self,
-        contenders: Mapping[str, Sample],
-        full: int,
-        quick: int,
-        *,
-        warm_ups: int = 1,
-        pause: float = 0.2,
+        self, contenders: Mapping[str, Sample], full: int, quick: int, **options: Any
     ) -> dict[str, list[float]]:
         """See :func:`benchmarks.measuring.in_turn`."""
         rounds = self._rounds or (quick if self.quick else full)
-        return await in_turn(contenders, rounds=rounds, warm_ups=warm_ups, pause=pause, tell=self.tell)
+        return await in_turn(contenders, rounds=rounds, tell=self.tell, **options)
 
     @asynccontextmanager
     async def runner(
@@ -232,21 +204,17 @@ class Bench:
 
     async def _image(self, name: str, files: Mapping[str, str]) -> str:
         tag = f"{leftovers.REPOSITORY}/{name}:{self.run}"
-        if tag not in self._images:
-            began = time.monotonic()
-            await self.by_hand(lambda: self.docker.build(tag, files))
-            self.tell(f"image {name} built by hand in {time.monotonic() - began:.1f} s")
-            self._images.add(tag)
+        await self.by_hand(lambda: self.docker.build(tag, files))
         return tag
 
     async def ready_image(self) -> str:
-        """An image by the documented way that holds the requirement and a bot, made once a run."""
-        return await self._image("ready", by_hand.documented_files(self.base, REQUIREMENT, new_code()))
+        """An image by the documented way that holds the requirement and a bot, built once a run."""
+        return await self._image("ready", by_hand.documented_files(self.base, REQUIREMENT, IDLE_BOT))
 
     async def plain_image(self) -> str:
-        """An image that holds a bot and nothing else, made once a run."""
+        """An image that holds a bot and nothing else, built once a run."""
         dockerfile = f'FROM {self.base}\nWORKDIR /app\nCOPY bot.py .\nCMD ["python3", "bot.py"]\n'
-        return await self._image("plain", {"Dockerfile": dockerfile, "bot.py": new_code()})
+        return await self._image("plain", {"Dockerfile": dockerfile, "bot.py": IDLE_BOT})
 
     async def floor(self) -> Sample:
         """The floor: create and start of the image that is ready, on a bridge that is there."""

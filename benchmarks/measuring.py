@@ -20,7 +20,6 @@ async def in_turn(
     warm_ups: int = 1,
     pause: float = 0.2,
     tell: Tell = lambda _line: None,
-    chance: random.Random | None = None,
 ) -> dict[str, list[float]]:
     """Take one sample of each contender a round, each round in another order; returns the samples by name.
 
@@ -30,12 +29,10 @@ async def in_turn(
         warm_ups: Rounds before that whose samples are thrown away: first uses of connections and caches.
         pause: Seconds between two samples, in which what the last one left running comes to rest.
         tell: Told of each round.
-        chance: Decides upon the order.
     """
-    chance = chance or random.Random()  # noqa: S311 (no secret)
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(-warm_ups, rounds):
-        for name in chance.sample(list(contenders), len(contenders)):
+        for name in random.sample(list(contenders), len(contenders)):
             samples[name].append(await contenders[name]())
             await asyncio.sleep(pause)
         title = "warm-up" if number < 0 else f"round {number + 1} of {rounds}"
@@ -89,19 +86,16 @@ def _bootstrap(
 ) -> Estimate:
     """The figure, with the middle 95 % of what it is for samples drawn anew from the samples.
 
-    Series of one length were taken round by round: a round is drawn as a whole, since whatever slowed the
-    machine in it slowed both.
+    The samples were taken round by round: a round is drawn as a whole, since whatever slowed the machine in
+    it slowed both.
     """
     value = figure(one, other)
-    if min(len(one), len(other)) < 3:
+    if len(one) < 3:
         return Estimate(value)
     chance = random.Random(0)  # noqa: S311 (no secret: the same samples give the same interval)
-    paired = len(one) == len(other)
-    figures = []
-    for _ in range(RESAMPLES):
-        first = chance.choices(range(len(one)), k=len(one))
-        second = first if paired else chance.choices(range(len(other)), k=len(other))
-        figures.append(figure([one[index] for index in first], [other[index] for index in second]))
-    figures.sort()
+    rounds = list(zip(one, other, strict=True))
+    figures = sorted(
+        figure(*zip(*chance.choices(rounds, k=len(rounds)), strict=True)) for _ in range(RESAMPLES)
+    )
     tail = int(RESAMPLES * (1 - CONFIDENCE) / 2)
     return Estimate(value, figures[tail], figures[-1 - tail])

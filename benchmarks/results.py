@@ -76,9 +76,6 @@ def compare(
     unit: Unit = "s",
 ) -> Row:
     """A row of the runner's samples and its baseline's."""
-    figure = {
-        "ratio": lambda: ratio_of_medians(subject, baseline),
-        "speed-up": lambda: ratio_of_medians(baseline, subject),
-        "difference": lambda: difference_of_medians(subject, baseline),
-    }[kind]()
+    pair = (baseline, subject) if kind == "speed-up" else (subject, baseline)
+    figure = difference_of_medians(*pair) if kind == "difference" else ratio_of_medians(*pair)
     return Row(key, what, against, kind, figure, limit, unit, Spread.of(subject), Spread.of(baseline), note)

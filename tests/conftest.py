@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from tests.tiers import pytest_collection_modifyitems, pytest_configure
 
-from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.testing.memory_runner import ignore_progress
 from bot_runner_worker.testing.real_runner import (
@@ -48,8 +47,8 @@ async def make_runner() -> AsyncIterator[MakeRunner]:
 
         async def make(**settings: Any) -> RunnerUnderTest:
             folder = settings.pop("plugins", None)
-            rules = HookRules.of(Settings.load(**{"worker_token": "x", **settings}))
-            plugins = None if folder is None else folder.plugins(rules)
+            loaded = Settings.load(**{"worker_token": "x", **settings})
+            plugins = None if folder is None else folder.plugins(loaded)
             return await stack.enter_async_context(runner_under_test(plugins=plugins, **settings))
 
         yield make

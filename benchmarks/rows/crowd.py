@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from tests.corpus.tars import tar_of
+
 from benchmarks.bench import Bench, BenchRunner
-from benchmarks.docker_api import NANOSECONDS, tar_of
+from benchmarks.docker_api import NANOSECONDS
 from benchmarks.measuring import Estimate, Sample, Spread
 from benchmarks.results import Row, compare
 from bot_runner_worker.model.events import BotEvent, EventType
@@ -44,11 +46,10 @@ async def measure(bench: Bench) -> None:
         async with bench.runner("crowd") as runner:
             await _gather(bench, runner, rung)
             free.append(_megabytes(Path("/proc/meminfo"), "MemAvailable"))
-            ends = EndedBots(bench, runner)
             contenders = {
                 "start": runner.start_and_remove,
                 "create + start by API": floor,
-                "a bot's end, until it is announced": ends.sample,
+                "a bot's end, until it is announced": _end(bench, runner),
             }
             taken = await bench.in_turn(contenders, full=7, quick=3)
         async with bench.runner("crowd", background=False) as quiet:
@@ -111,37 +112,33 @@ def _calls(bench: Bench, runner: BenchRunner) -> dict[str, Sample]:
     }
 
 
-class EndedBots:
+def _end(bench: Bench, runner: BenchRunner) -> Sample:
     """From the death of a bot's process, by the Engine's event, to the announcement that it has ended."""
+    heard: dict[BotKey, asyncio.Future[float]] = {}
 
-    def __init__(self, bench: Bench, runner: BenchRunner) -> None:
-        self._bench = bench
-        self._runner = runner
-        self._heard: dict[BotKey, asyncio.Future[float]] = {}
-        runner.runner.announcer.listen(self._listen)
+    async def listen(event: BotEvent) -> None:
+        if event.type is EventType.EXITED and event.bot in heard:
+            heard.pop(event.bot).set_result(time.time())
 
-    async def _listen(self, event: BotEvent) -> None:
-        waiting = self._heard.get(event.bot)
-        if event.type is EventType.EXITED and waiting is not None and not waiting.done():
-            waiting.set_result(time.time())
+    runner.runner.announcer.listen(listen)
 
-    async def sample(self) -> float:
-        """Start a bot, let it end, and return the seconds until that is announced."""
-        docker = self._bench.docker
+    async def sample() -> float:
         bot = BotKey(f"leaver-{uuid4().hex[:8]}", "bot")
-        announced = self._heard[bot] = asyncio.Future()
+        announced = heard[bot] = asyncio.Future()
         start = {"user_id": bot.user_id, "bot_id": bot.bot_id, "deployment_mode": "simple", "code": LEAVER}
-        container = (await self._runner.task("start_bot", **start))["container_id"]
+        container = (await runner.task("start_bot", **start))["container_id"]
         since = time.time()
         archive, leave = f"/containers/{container}/archive", tar_of({"leave": ""})
-        await self._bench.by_hand(lambda: docker.call("PUT", archive, leave, path="/app"))
+        await bench.by_hand(lambda: bench.docker.call("PUT", archive, leave, path="/app"))
         async with asyncio.timeout(NOTICE_SECONDS):
-            heard: float = await announced
-        read = partial(docker.events, since, time.time(), container=[container], event=["die"])
-        [death] = await self._bench.by_hand(read)
-        await self._runner.remove(bot.user_id)
-        await self._runner.at_rest()
-        return heard - float(death["timeNano"]) / NANOSECONDS
+            at: float = await announced
+        read = partial(bench.docker.events, since, time.time(), container=[container], event=["die"])
+        [death] = await bench.by_hand(read)
+        await runner.remove(bot.user_id)
+        await runner.at_rest()
+        return at - float(death["timeNano"]) / NANOSECONDS
+
+    return sample
 
 
 async def _memory(bench: Bench, namespace: str) -> list[float]:

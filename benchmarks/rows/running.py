@@ -5,20 +5,23 @@ import base64
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 from tests.corpus.git_repositories import Repository
 from tests.corpus.git_server import serve_repositories
+from tests.corpus.tars import tar_of
 from tests.registry import Registry
 
 from benchmarks import by_hand
 from benchmarks.bench import REQUIREMENT, Bench, BenchRunner, new_code
-from benchmarks.docker_api import NANOSECONDS, tar_of
+from benchmarks.docker_api import NANOSECONDS
 from benchmarks.measuring import Sample
 from benchmarks.results import compare
 from benchmarks.rows.starts import FLOOR
@@ -119,20 +122,18 @@ async def burst(bench: Bench) -> None:
 
 async def redeploy(bench: Bench) -> None:
     """A bot is started, stopped, and started again with the same request; the floor is for comparison."""
-    folders = bench.folder / "registry", bench.folder / "git"
-    for folder in folders:
-        folder.mkdir()
-    registry = Registry(folders[0])
-    git = Server(lambda handler: serve_repositories(handler, folders[1]))
-    dockerfile = f'FROM {bench.base}\nWORKDIR /srv\nCOPY bot.py .\nUSER 1000\nCMD ["python3", "bot.py"]\n'
-    project = {"Dockerfile": dockerfile, "bot.py": new_code()}
-    settings = {"source_addresses_allowed": f"{ALLOWED}/32", "registries_allowed": registry.host}
-    try:
+    with ExitStack() as stack:
+        images, repositories = (Path(stack.enter_context(TemporaryDirectory())) for _ in range(2))
+        registry = stack.enter_context(closing(Registry(images)))
+        git = stack.enter_context(closing(Server(lambda handler: serve_repositories(handler, repositories))))
+        dockerfile = f'FROM {bench.base}\nWORKDIR /srv\nCOPY bot.py .\nUSER 1000\nCMD ["python3", "bot.py"]\n'
+        project = {"Dockerfile": dockerfile, "bot.py": new_code()}
+        settings = {"source_addresses_allowed": f"{ALLOWED}/32", "registries_allowed": registry.host}
         async with bench.runner("redeploy", **settings) as runner:
             bench.tell("putting an image into a registry, and a commit into a repository, on this machine")
             code = {"bot.py": project["bot.py"].encode()}
             image = await registry.push(runner.runner.engine, "bench/bot:latest", dockerfile, code)
-            await bench.by_hand(lambda: Repository(folders[1] / "bot.git").commit_files({**project}))
+            await bench.by_hand(lambda: Repository(repositories / "bot.git").commit_files({**project}))
             archive = base64.b64encode(tar_of(project)).decode()
             requests: dict[str, dict[str, Any]] = {
                 "simple": {"deployment_mode": "simple", "code": new_code(), "requirements": [REQUIREMENT]},
@@ -145,9 +146,6 @@ async def redeploy(bench: Bench) -> None:
                 await runner.start("redeployer", mode, **params)
                 contenders[mode] = partial(_again, runner, mode, params)
             taken = await bench.in_turn(contenders, full=7, quick=2)
-    finally:
-        registry.close()
-        git.close()
     for mode in requests:
         row = (f"redeploy.{mode}", f"unchanged redeploy, mode {mode}", FLOOR)
         bench.add(compare("ratio", *row, taken[mode], taken["floor"], None))
@@ -191,9 +189,7 @@ async def orchestrator(bench: Bench) -> None:
 
     async def began_to_run(container: str) -> float:
         state = (await bench.by_hand(lambda: docker.json("GET", f"/containers/{container}/json")))["State"]
-        # Nanoseconds, of which datetime takes the first six digits.
-        text = state["StartedAt"].removesuffix("Z")
-        return datetime.fromisoformat(f"{text[:26]}+00:00").timestamp()
+        return datetime.fromisoformat(state["StartedAt"]).timestamp()
 
     async with bench.stack("jobs") as stack, bench.runner("direct") as runner:
         await asyncio.sleep(2)  # until the worker's networks lie ready
@@ -255,12 +251,10 @@ async def logs(bench: Bench) -> None:
 
 def _filled(container: dict[str, str]) -> int:
     """Wait until the log has its size; returns it in bytes."""
-    log = Path(container["LogPath"])
-    deadline = time.monotonic() + FILL_SECONDS
-    size, before = log.stat().st_size, 0
-    while size < 0.95 * SIZE or size != before:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the log has only {size} bytes")
+    log, size = Path(container["LogPath"]), -1
+    for _ in range(2 * FILL_SECONDS):
         time.sleep(0.5)
         size, before = log.stat().st_size, size
-    return size
+        if before == size >= 0.95 * SIZE:
+            return size
+    raise TimeoutError(f"the log has only {size} bytes")

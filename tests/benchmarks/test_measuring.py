@@ -1,7 +1,5 @@
 """Contenders are sampled in turn."""
 
-import random
-
 from benchmarks.measuring import Sample, in_turn
 
 
@@ -21,7 +19,6 @@ async def test_each_round_has_each_contender_once_in_changing_order() -> None:
         rounds=8,
         warm_ups=1,
         pause=0,
-        chance=random.Random(3),
     )
     rounds = [calls[at : at + 3] for at in range(0, len(calls), 3)]
     assert [sorted(each) for each in rounds] == [sorted(names)] * 9

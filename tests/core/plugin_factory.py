@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 
-from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.plugins.loading import LoadedPlugins, load
 from bot_runner_worker.plugins.manager import Plugins
+from bot_runner_worker.settings import Settings
 
 HEADER = "from bot_runner_worker.plugin import *\n"
 
@@ -76,9 +76,14 @@ class PluginFolder:
         """Load them as the worker does."""
         return load(found=self.entry_points(), **options)  # type: ignore[arg-type]
 
-    def plugins(self, rules: HookRules | None = None) -> Plugins:
+    def plugins(self, settings: Settings | None = None) -> Plugins:
         """Load them behind the dispatcher."""
-        return Plugins(self.load(strict=True), rules)
+        return Plugins(self.load(strict=True), settings or settings_with())
+
+
+def settings_with(**changes: object) -> Settings:
+    """Settings with these values; they are not checked, so that a test need not wait for seconds."""
+    return Settings.load(worker_token="x").model_copy(update=changes)
 
 
 @contextmanager

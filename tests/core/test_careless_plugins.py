@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.core.plugin_factory import COMPLETE, PluginFolder, greeter
+from tests.core.plugin_factory import COMPLETE, PluginFolder, greeter, settings_with
 
 from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.model.events import BotEvent, EventType
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.model.requests import StrictModel
-from bot_runner_worker.plugins import events, guard
+from bot_runner_worker.plugins import guard, manager
 from bot_runner_worker.plugins.catalogue import DeploymentRequest
-from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.testing.memory_runner import memory_runner
 from bot_runner_worker.testing.waiting import until
@@ -25,8 +24,8 @@ from bot_runner_worker.testing.waiting import until
 REQUEST: DeploymentRequest[Any] = DeploymentRequest(BotKey("user", "bot"), "m", "s", StrictModel())
 TOOLS: Any = None
 IMAGE = Image("sha256:b", "b")
-RULES = HookRules(source_timeout=0.0)
-IMPATIENT = HookRules(timeout=0.1, source_timeout=0.0)
+RULES = settings_with(source_timeout_seconds=0.0)
+IMPATIENT = settings_with(hook_timeout_seconds=0.1, source_timeout_seconds=0.0)
 
 SERVES = COMPLETE.format(mode="m", source="s")
 PLAIN = SERVES + "import asyncio, logging, time\n@hookimpl\ndef prepare_build_context(request):\n    BODY\n"
@@ -206,7 +205,7 @@ async def test_options_of_another_plugin_that_breaks_off_are_left_out(plugin_fol
     plugin_folder.add("odd", "@hookimpl\ndef container_options():\n    return {'privileged': True}\n")
     plugins = plugin_folder.plugins(RULES)
     assert (await plugins.container_options(REQUEST, IMAGE, TOOLS)).user == "1"
-    strict = Plugins(plugin_folder.load(), HookRules(strict=True))
+    strict = Plugins(plugin_folder.load(), settings_with(plugins_strict=True))
     with pytest.raises(Rejected):
         await strict.container_options(REQUEST, IMAGE, TOOLS)
 
@@ -218,7 +217,7 @@ async def test_another_plugin_that_hangs_delays_a_start_by_one_time_limit(
     good = "@hookimpl\ndef container_options():\n    return ContainerOptions(user='1')\n"
     for name, code in {"good": SERVES + good, "bad": hangs, "worse": hangs}.items():
         plugin_folder.add(name, code)
-    plugins = plugin_folder.plugins(HookRules(timeout=0.5))
+    plugins = plugin_folder.plugins(settings_with(hook_timeout_seconds=0.5))
     assert (await plugins.container_options(REQUEST, IMAGE, TOOLS)).user == "1"
     assert {(each["plugin"], each["trouble"]) for each in plugins.errors.report()} == {
         ("bad", "too slow"),
@@ -233,14 +232,14 @@ async def test_a_listener_that_hangs_holds_up_nobody(
         "bad", "import asyncio\n@hookimpl\ndef bot_event(event):\n    return asyncio.Event().wait()\n"
     )
     plugin_folder.add("good", "heard = []\n@hookimpl\ndef bot_event(event):\n    heard.append(event.type)\n")
-    plugins = plugin_folder.plugins(HookRules(timeout=3600))
+    plugins = plugin_folder.plugins(settings_with(hook_timeout_seconds=3600))
     for _ in range(100):
         await plugins.bot_event(EVENT)
         await asyncio.sleep(0)
     good: Any = sys.modules["plugin_good"]
     assert len(good.heard) == 100
     assert [name for name, _ in plugins.hearing.longer_than(0)] == ["bot_event of bad"]
-    monkeypatch.setattr(events, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(manager, "CLOSE_SECONDS", 0.1)
     await plugins.close()
 
 
@@ -293,5 +292,5 @@ async def test_each_call_is_traced_if_the_operator_wants_it(
 ) -> None:
     plugin_folder.add("bad", LATER.replace("BODY", "return None"))
     caplog.set_level(logging.INFO)
-    await plugin_folder.plugins(HookRules(trace=True)).prepare_build_context(REQUEST, TOOLS)
+    await plugin_folder.plugins(settings_with(plugins_trace=True)).prepare_build_context(REQUEST, TOOLS)
     assert "hook prepare_build_context of bad: NoneType in" in caplog.text

@@ -5,16 +5,15 @@ from typing import Any
 
 import pytest
 from tests.core.diagnostics.test_server import Served, gateway, served
-from tests.core.plugin_factory import PluginFolder, greeter
+from tests.core.plugin_factory import PluginFolder, greeter, settings_with
 
-from bot_runner_worker.plugins import events
-from bot_runner_worker.plugins.guard import HookRules
+from bot_runner_worker.plugins import manager
 from bot_runner_worker.testing.memory_runner import memory_runner
 
 __all__ = ["gateway", "served"]
 
 # Long enough for the plugin that behaves, however busy the machine is.
-HANGS = HookRules(timeout=0.5, source_timeout=0.0)
+HANGS = settings_with(hook_timeout_seconds=0.5, source_timeout_seconds=0.0)
 
 HARM = {
     "exits": "raise SystemExit",
@@ -43,7 +42,7 @@ async def test_others_are_served_meanwhile(plugin_folder: PluginFolder, harm: st
     async def report(fraction: float, message: str) -> None:
         said.append((fraction, message))
 
-    rules = HANGS if harm in ("hangs", "reports") else HookRules()
+    rules = HANGS if harm in ("hangs", "reports") else None
     async with memory_runner(plugins=plugin_folder.plugins(rules)) as runner:
 
         async def start(mode: str, bot: str) -> Any:
@@ -63,11 +62,13 @@ async def test_others_are_served_meanwhile(plugin_folder: PluginFolder, harm: st
 async def test_a_bot_comes_up_although_a_listener_fails_and_another_hangs(
     plugin_folder: PluginFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(manager, "CLOSE_SECONDS", 0.1)
     plugin_folder.add("good", greeter("good"))
     for name, body in (("fails", "raise SystemExit"), ("hangs", "return asyncio.Event().wait()")):
         plugin_folder.add(name, f"import asyncio\n@hookimpl\ndef bot_event(event):\n    {body}\n")
-    async with memory_runner(plugins=plugin_folder.plugins(HookRules(timeout=3600))) as runner:
+    async with memory_runner(
+        plugins=plugin_folder.plugins(settings_with(hook_timeout_seconds=3600))
+    ) as runner:
         assert (await runner.start(deployment_mode="good")).error is None
 
 

@@ -14,9 +14,19 @@ from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.model.requests import StrictModel
 from bot_runner_worker.plugins.catalogue import DeploymentRequest
+from bot_runner_worker.plugins.tools import RequestImages
 
 REQUEST: DeploymentRequest[Any] = DeploymentRequest(BotKey("user", "bot"), "m", "s", StrictModel())
-TOOLS: Any = SimpleNamespace(images=None)
+
+
+class AnyImage(RequestImages):
+    """Takes any image for one that it has returned."""
+
+    def known(self, image: Image) -> Image:
+        return image
+
+
+TOOLS: Any = SimpleNamespace(images=AnyImage(SimpleNamespace()))  # type: ignore[arg-type]
 SERVES = COMPLETE.format(mode="m", source="s")
 
 

@@ -15,12 +15,10 @@ from rxon.security import sign_payload, verify_signature
 from bot_runner_worker.diagnostics.results import State
 from bot_runner_worker.tasks.outcome import Ending, Outcome
 from bot_runner_worker.testing.waiting import until
-from bot_runner_worker.worker import outbox as outboxes
 from bot_runner_worker.worker import resilient_worker
 from bot_runner_worker.worker import transport as transports
-from bot_runner_worker.worker.outbox import EventOutbox
 from bot_runner_worker.worker.resilient_worker import RunningTasks
-from bot_runner_worker.worker.transport import OrchestratorTransport
+from bot_runner_worker.worker.transport import EventOutbox, OrchestratorTransport
 
 TOKEN = "test-worker-token"
 RESULT = TaskResult(job_id="job", task_id="task", worker_id="w", status="success", timestamp=1)
@@ -214,14 +212,14 @@ async def test_events_arrive_in_order_after_the_outage_and_nobody_waits_for_them
 async def test_of_too_many_events_the_oldest_are_lost(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(outboxes, "CAPACITY", 3)
+    monkeypatch.setattr(transports, "CAPACITY", 3)
     delivery = Delivery()
     outbox = EventOutbox(delivery)
     for number in range(6):
         outbox.put(event(str(number)))
     delivery.open.set()
     await deliver(outbox)
-    assert delivery.delivered == ["0", "4", "5"]
+    assert delivery.delivered == ["3", "4", "5"]
     assert outbox.dropped == 3
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 

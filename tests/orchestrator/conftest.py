@@ -19,7 +19,7 @@ from rxon.security import sign_payload
 from tests.orchestrator.waiting import until, until_sync
 from tests.tiers import pytest_collection_modifyitems, pytest_configure
 
-from bot_runner_orchestrator import engine, executor, redis_storage, workers
+from bot_runner_orchestrator import config, engine, executor, redis_storage, workers
 from bot_runner_orchestrator.clients import Client, ClientDirectory
 from bot_runner_orchestrator.engine import BotRunnerEngine
 from bot_runner_orchestrator.settings import Settings
@@ -35,7 +35,8 @@ ENDED = {"finished", "failed", "quarantined", "cancelled", "error"}
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 # What an operator's orchestrator does every second or two.
-engine._WATCH_SECONDS = executor._PAUSE = redis_storage._AWAY_PAUSE = workers._LOOK_AGAIN_SECONDS = 0.05
+engine.WATCH_SECONDS = config.WATCH_SECONDS = executor._PAUSE = 0.05
+redis_storage._AWAY_PAUSE = workers._LOOK_AGAIN_SECONDS = 0.05
 
 
 def started(_task: dict[str, Any]) -> dict[str, Any]:

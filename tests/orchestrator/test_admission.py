@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot_runner_orchestrator.admission import UNSUPPORTED, admit
+from bot_runner_orchestrator.jobs import UNSUPPORTED, admit
 
 
 def job(**fields: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bot_runner_orchestrator.clocks import by_monotonic_clock, by_wall_clock
-from bot_runner_orchestrator.finalize import finalize, is_final
+from bot_runner_orchestrator.jobs import finalize, is_final
+from bot_runner_orchestrator.storage import by_monotonic_clock, by_wall_clock
 
 SECRET = "s3cr3t"
 

@@ -8,8 +8,7 @@ import pytest
 from tests.orchestrator.conftest import START as SIMPLE
 from tests.orchestrator.waiting import until
 
-from bot_runner_orchestrator.legacy_api.answers import job_answer, shown
-from bot_runner_orchestrator.legacy_api.requests import initial_data, made_up_user
+from bot_runner_orchestrator.legacy_api import initial_data, job_answer, made_up_user, shown
 
 START = SIMPLE | {"env_vars": {}}
 LOGS = {"action": "logs", "bot_id": "echo", "lines": 100}

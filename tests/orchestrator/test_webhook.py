@@ -16,8 +16,14 @@ from aiohttp import web
 from pydantic import SecretStr
 from tests.orchestrator.waiting import SCALE, until
 
-from bot_runner_orchestrator.webhook import EventSelection, EventWebhook, Signer, WebhookMessage, message_of
-from bot_runner_orchestrator.webhook.delivery import _seconds
+from bot_runner_orchestrator.webhook import (
+    EventSelection,
+    EventWebhook,
+    Signer,
+    WebhookMessage,
+    _seconds,
+    message_of,
+)
 
 SECRET = "the receiver's secret"
 CRASH = {

@@ -70,11 +70,10 @@ from bot_runner_worker.images.context import BuildContext, BuildContextWriter
 from bot_runner_worker.model.errors import Code, PluginError, Rejected, Unavailable
 from bot_runner_worker.model.events import BotEvent, EventType
 from bot_runner_worker.model.identity import BotKey
-from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.image import Image, ImageReference, RegistryAuth
 from bot_runner_worker.model.options import ContainerOptions, Device, Files, Mount
 from bot_runner_worker.model.paths import checked_path
 from bot_runner_worker.model.quantities import format_size
-from bot_runner_worker.model.references import ImageReference, RegistryAuth
 from bot_runner_worker.model.requests import StrictModel
 from bot_runner_worker.outbound import OutboundPolicy, SourceUrl, parse_url
 from bot_runner_worker.plugins.catalogue import DeploymentRequest, DeploymentSource

@@ -18,10 +18,6 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._needles: set[str] = set()
-        self.add(secrets)
-
-    def add(self, secrets: Iterable[str]) -> None:
-        """Add secrets."""
         for secret in secrets:
             # A secret of several lines may be printed line by line.
             for part in {secret, *secret.splitlines()}:

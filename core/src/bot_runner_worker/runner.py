@@ -13,7 +13,6 @@ from bot_runner_worker.engine import Engine
 from bot_runner_worker.images.gc import ImageCollector
 from bot_runner_worker.images.store import ImageStore
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
-from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.plugins.loading import load
 from bot_runner_worker.plugins.manager import Plugins
 from bot_runner_worker.settings import Settings
@@ -84,4 +83,4 @@ def load_plugins(settings: Settings) -> Plugins:
         safe_mode=settings.plugins_safe_mode,
         strict=settings.plugins_strict,
     )
-    return Plugins(loaded, HookRules.of(settings))
+    return Plugins(loaded, settings)

@@ -1,34 +1,42 @@
 """The worker's settings, from the environment or a ``.env`` file in the working directory.
 
 The first nine carry the names and defaults of the seed document; the table in the README lists all of them,
-and a test holds it against this module.
+and a test compares it with this module.
 """
 
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import uuid4
 
-from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    FilePath,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bot_runner_worker.model.allow_rules import AllowRuleField
+from bot_runner_worker.model.addresses import PUBLIC_REGISTRIES, AllowRuleField, HostPattern
 from bot_runner_worker.model.errors import SettingsError
 from bot_runner_worker.model.grants import GrantField, check_grants
-from bot_runner_worker.model.hosts import HostPattern
 from bot_runner_worker.model.quantities import MIB, Size
 
 NO_TOKEN = "unused"  # noqa: S105 (no secret)
 """Stands for ``WORKER_TOKEN`` in commands that do not need one."""
 
-PUBLIC_REGISTRIES = (
-    "docker.io", "ghcr.io", "quay.io", "registry.gitlab.com", "public.ecr.aws", "mcr.microsoft.com",
-    "gcr.io", "*.gcr.io", "*.pkg.dev", "*.azurecr.io", "*.dkr.ecr.*.amazonaws.com", "cr.yandex",
-    "registry.k8s.io", "registry.digitalocean.com", "lscr.io",
-)  # fmt: skip
-"""Well-known registries. Not simply all: the Engine follows a registry to any address (a blob's redirect, the
-realm of its tokens, to which it even sends on what it gets there), and reads an answer of any size into its
-memory (both seen on 20.10). So whoever runs a registry must be trusted that far."""
+_Items = TypeVar("_Items")
+
+
+def _split(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Listed = Annotated[_Items, NoDecode, BeforeValidator(_split)]
+"""A list that is written with commas."""
 
 
 class Settings(BaseSettings):
@@ -96,7 +104,7 @@ class Settings(BaseSettings):
         pattern=r"^[a-z][a-z0-9_-]{1,6}$",
         description="Beginning of the names of the bots' bridges on the host, which the firewall closes",
     )
-    firewall_allow: Annotated[tuple[AllowRuleField, ...], NoDecode] = Field(
+    firewall_allow: Listed[tuple[AllowRuleField, ...]] = Field(
         (),
         description="Closed addresses that bots reach all the same, such as 10.1.2.3:8081 or 10.2.0.0/16; "
         "for bot-runner-worker firewall",
@@ -143,7 +151,7 @@ class Settings(BaseSettings):
     package_index_url: str | None = Field(
         None, description="Python package index for builds and bots, instead of PyPI"
     )
-    ca_bundle: Path | None = Field(
+    ca_bundle: FilePath | None = Field(
         None, description="File with CA certificates that builds and bots trust besides their own"
     )
     http_proxy: str | None = Field(None, description="Proxy for plain HTTP of builds and bots")
@@ -175,28 +183,28 @@ class Settings(BaseSettings):
     source_timeout_seconds: int = Field(
         300, ge=1, le=86_400, description="Fetching and reading a bot's code is given up after that long"
     )
-    source_schemes: Annotated[tuple[Literal["http", "https"], ...], NoDecode] = Field(
+    source_schemes: Listed[tuple[Literal["http", "https"], ...]] = Field(
         ("https", "http"), min_length=1, description="Schemes of the addresses that code comes from"
     )
-    source_hosts_allowed: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+    source_hosts_allowed: Listed[tuple[HostPattern, ...]] = Field(
         (), description="Hosts that code may come from, such as *.example.com; empty: all"
     )
-    source_hosts_denied: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+    source_hosts_denied: Listed[tuple[HostPattern, ...]] = Field(
         (), description="Hosts that code may not come from; wins over SOURCE_HOSTS_ALLOWED"
     )
-    source_addresses_allowed: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+    source_addresses_allowed: Listed[tuple[IPv4Network | IPv6Network, ...]] = Field(
         (),
         description="Addresses and networks that are dialled although not public, such as 10.1.2.3/32",
     )
-    registries_allowed: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+    registries_allowed: Listed[tuple[HostPattern, ...]] = Field(
         PUBLIC_REGISTRIES,
         description="Registries that images may come from; each is trusted, since the Engine follows it to "
         "any address and reads whatever it sends. One with an inner address only by its full name",
     )
-    registries_denied: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+    registries_denied: Listed[tuple[HostPattern, ...]] = Field(
         (), description="Registries that images may not come from; wins over REGISTRIES_ALLOWED"
     )
-    local_images_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+    local_images_allowed: Listed[tuple[str, ...]] = Field(
         (),
         description="Images that users may take from the Engine without asking a registry, such as "
         "python:3.12-slim or registry.local/bots/*; BASE_IMAGE is always one of them",
@@ -222,11 +230,11 @@ class Settings(BaseSettings):
     pull_timeout_seconds: int = Field(
         600, ge=1, le=86_400, description="Pulling an image is given up after that long"
     )
-    plugins_allowed: Annotated[frozenset[str], NoDecode] = Field(
+    plugins_allowed: Listed[frozenset[str]] = Field(
         frozenset(),
         description="Plugins that are loaded if they are installed, separated by commas; empty: all",
     )
-    plugins_disabled: Annotated[frozenset[str], NoDecode] = Field(
+    plugins_disabled: Listed[frozenset[str]] = Field(
         frozenset(), description="Installed plugins that are left out; wins over PLUGINS_ALLOWED"
     )
     plugins_safe_mode: bool = Field(
@@ -236,7 +244,7 @@ class Settings(BaseSettings):
     plugins_strict: bool = Field(
         False, description="Refuse to start when a plugin cannot be loaded, instead of leaving it out"
     )
-    plugin_grants: Annotated[tuple[GrantField, ...], NoDecode] = Field(
+    plugin_grants: Listed[tuple[GrantField, ...]] = Field(
         (),
         description="What is opened to one plugin, entry by entry, such as gpu-limits:device=/dev/nvidia0, "
         "models:mount=/srv/models, ping:capability=NET_RAW or gpu-limits:gpus=1",
@@ -273,26 +281,6 @@ class Settings(BaseSettings):
     )
     log_format: str = Field("text", pattern=r"^(text|json)$", description="How log lines are written")
 
-    @field_validator(
-        "plugins_allowed",
-        "plugins_disabled",
-        "plugin_grants",
-        "source_schemes",
-        "source_hosts_allowed",
-        "source_hosts_denied",
-        "source_addresses_allowed",
-        "registries_allowed",
-        "registries_denied",
-        "firewall_allow",
-        "local_images_allowed",
-        mode="before",
-    )
-    @classmethod
-    def _split_names(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return [name.strip() for name in value.split(",") if name.strip()]
-        return value
-
     @field_validator("local_images_allowed")
     @classmethod
     def _with_tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -301,13 +289,6 @@ class Settings(BaseSettings):
             name if {"*", "@"} & set(name) or ":" in name.rpartition("/")[2] else f"{name}:latest"
             for name in value
         )
-
-    @field_validator("ca_bundle")
-    @classmethod
-    def _readable_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError(f"{value} is not a file")
-        return value
 
     @field_validator("orchestrator_url")
     @classmethod
@@ -318,14 +299,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _safe_grants(self) -> Self:
-        try:
-            check_grants(
-                self.plugin_grants,
-                engine_socket=self.docker_host,
-                bots_are_neighbours=self.network_mode == "shared",
-            )
-        except ValueError as error:
-            raise ValueError(f"PLUGIN_GRANTS: {error}") from None
+        check_grants(
+            self.plugin_grants,
+            engine_socket=self.docker_host,
+            bots_are_neighbours=self.network_mode == "shared",
+        )
         return self
 
     def proxy_environment(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a client may ask for: ``action`` and its fields, turned into a task for a worker. Pure functions."""
+"""Requests of clients: ``action`` and its fields, as a task for a worker. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class TaskRequest:
 
 
 def read_request(initial_data: Any, client: Mapping[str, Any]) -> TaskRequest:
-    """Check what does not need a worker: the action, the user, the fields that must be there.
+    """Check the action, the user and the required fields of a request.
 
     Args:
         initial_data: The job's ``initial_data``, as the client sent it.

@@ -1,12 +1,12 @@
-"""What we change in Avtomatika's HTTP API, as aiohttp middlewares."""
+"""Middlewares around Avtomatika's HTTP API."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from logging import getLogger
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 from avtomatika.utils.json import json_response
 from orjson import loads
 
@@ -18,8 +18,6 @@ from .redis_storage import is_redis_trouble
 from .storage import BotRunnerStorage
 
 logger = getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _RETRY_AFTER_SECONDS = 2
 _PROGRESS = ("progress", "progress_message")

@@ -21,8 +21,8 @@ from avtomatika.context import ActionFactory
 from avtomatika.data_types import JobContext
 
 from .actions import read_request
-from .admission import UNSUPPORTED
 from .errors import Code, RequestRefused, complete_error, is_job_error, job_error
+from .jobs import UNSUPPORTED
 from .settings import Settings
 from .storage import BotRunnerStorage
 from .workers import wait_for_taker

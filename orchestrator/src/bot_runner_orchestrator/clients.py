@@ -1,4 +1,4 @@
-"""Who may use the API: clients, their tokens and the users that they act for.
+"""Clients of the API: their tokens, and the users that they act for.
 
 Clients are configuration, not state: they are held in memory and never written to the storage, so that a
 client which the operator removes is gone after a restart, and no job, history or Redis key holds a token.
@@ -40,7 +40,7 @@ class Client(BaseModel):
 
     @property
     def identity(self) -> str:
-        """What stands for the client in jobs, quotas and the history; it says nothing about the token."""
+        """The client's name in jobs, quotas and the history; it says nothing about the token."""
         return f"client:{self.name}"
 
     def as_client_config(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 from avtomatika.app_keys import EXECUTOR_KEY
-from avtomatika.config import Config
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.history.noop import NoOpHistoryStorage
 from rxon.constants import JOB_STATUS_FAILED
@@ -18,10 +17,10 @@ from rxon.security import create_server_ssl_context
 from . import blueprint
 from .api import bot_runner_middlewares
 from .clients import ClientDirectory
+from .config import WATCH_SECONDS, configure_logging, make_config
 from .errors import SetupError
 from .executor import ResilientExecutor, resilient_executor
 from .history import RedactedHistory, ensure_writable
-from .logs import configure_logging
 from .memory_storage import BotRunnerMemoryStorage
 from .outcomes import TaskOutcomes
 from .rates import typed_refusals
@@ -34,7 +33,6 @@ from .workers import LostTasks
 
 logger = getLogger(__name__)
 
-_WATCH_SECONDS = 2
 _SHUTDOWN_SECONDS = 1.0
 _WEBHOOK_GRACE_SECONDS = 0.5
 _HISTORY_UPKEEP_SECONDS = 3600
@@ -214,7 +212,7 @@ class BotRunnerEngine(OrchestratorEngine):
     async def _watch_for_lost_workers(self) -> None:
         lost_tasks = LostTasks(self.bot_storage, blueprint.NAME, self.settings.worker_ttl_seconds)
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.sleep(WATCH_SECONDS)
             try:
                 await lost_tasks.release()
             except Exception:  # a storage that is down for a moment must not end the watch
@@ -260,53 +258,3 @@ def make_storage(
     if settings.storage_kind == "memory":
         return BotRunnerMemoryStorage(**common)
     return BotRunnerRedisStorage(connect(settings), **common)
-
-
-def make_config(settings: Settings) -> Config:
-    """Avtomatika's configuration: its own reading of the environment, then what we know better.
-
-    Raises:
-        SetupError: A variable that Avtomatika itself reads is wrong.
-    """
-    try:
-        config = Config()
-    except ValueError as exc:
-        raise SetupError(str(exc)) from exc
-    values: dict[str, Any] = {
-        "API_HOST": settings.api_host,
-        "API_PORT": settings.api_port,
-        # Clients come from our own directory; an empty token turns Avtomatika's way of accepting one off.
-        "CLIENT_TOKEN": "",
-        "CLIENTS_CONFIG_PATH": "",
-        # Nor do workers' tokens; an empty one that all share is never accepted.
-        "WORKERS_CONFIG_PATH": "",
-        "REDIS_ENCRYPTION_KEY": None,
-        "GLOBAL_WORKER_TOKEN": (
-            settings.global_worker_token.get_secret_value() if settings.global_worker_token else ""
-        ),
-        "TLS_ENABLED": settings.tls_enabled,
-        "TLS_CERT_PATH": str(settings.tls_cert_path or ""),
-        "TLS_KEY_PATH": str(settings.tls_key_path or ""),
-        "TLS_CA_PATH": str(settings.tls_ca_path or ""),
-        "TLS_REQUIRE_CLIENT_CERT": settings.tls_require_client_cert,
-        "HISTORY_DATABASE_URI": ""
-        if settings.history_database_uri == "none"
-        else settings.history_database_uri,
-        "LOG_LEVEL": settings.log_level,
-        "CLIENT_API_PREFIX": "api",
-        "ENABLE_CLIENT_API": True,
-        "DETAILED_API_RESPONSES": False,
-        "RATE_LIMIT_LIMIT": settings.rate_limit_limit,
-        "RATE_LIMIT_POLL_LIMIT": settings.rate_limit_limit,
-        "RATE_LIMIT_HEARTBEAT_LIMIT": settings.rate_limit_limit,
-        "RATE_LIMIT_PERIOD": settings.rate_limit_period,
-        "WATCHER_INTERVAL_SECONDS": _WATCH_SECONDS,
-        # Avtomatika keeps a worker for twice this long after its last heartbeat.
-        "WORKER_HEALTH_CHECK_INTERVAL_SECONDS": max(1, settings.worker_ttl_seconds // 2),
-        # A reputation that only ever rises says nothing, and each update would take the worker's expiry away.
-        "REPUTATION_REWARD_SUCCESS": 0.0,
-    }
-    for name, value in values.items():
-        assert hasattr(config, name), f"Avtomatika has no setting {name}"
-        setattr(config, name, value)
-    return config

@@ -10,7 +10,7 @@ from avtomatika import engine as avtomatika_engine
 from avtomatika.dispatcher import Dispatcher
 from avtomatika.executor import JobExecutor
 
-from .finalize import is_final
+from .jobs import is_final
 from .redis_storage import is_redis_trouble
 
 logger = getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Avtomatika's history without secrets, and without blaming workers for their users' mistakes."""
+"""History of jobs and workers, without secrets and without faults of users."""
 
 import asyncio
 import os

@@ -11,8 +11,7 @@ from typing import Any
 
 from avtomatika.storage.memory import MemoryStorage
 
-from .clocks import by_monotonic_clock
-from .storage import BotRunnerStorage
+from .storage import BotRunnerStorage, by_monotonic_clock
 
 
 class _IsolatedMemoryStorage(MemoryStorage):

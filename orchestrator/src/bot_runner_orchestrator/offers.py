@@ -1,4 +1,4 @@
-"""What the workers that are alive offer, as they registered it. Pure functions over their registrations."""
+"""Skills and modes that workers offer. Pure functions over their registrations."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ def modes_on_offer(workers: Iterable[Worker]) -> Modes:
 
 
 def check_offered(task: str, params: Mapping[str, Any], workers: Sequence[Worker]) -> None:
-    """Refuse what none of the workers would take, naming what they do take.
+    """Refuse a task that no worker takes, and name what they take.
 
     Args:
         task: The task's name.

@@ -1,4 +1,4 @@
-"""The operator's TOML files: one table for each client or worker."""
+"""TOML files of the operator: one table for each client or worker."""
 
 import tomllib
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""How a worker's failed task ends: tried again, or told to the client.
+"""Outcomes of failed tasks: tried again, or told to the client.
 
 Avtomatika would retry a failure at once and then quarantine the job without telling the client why, or
 count it against the worker. ``unavailable`` and ``rejected`` avoid that: they are statuses of the blueprint.

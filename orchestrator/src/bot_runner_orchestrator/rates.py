@@ -1,10 +1,9 @@
-"""How many requests a client may make, and the error that it gets for one too many."""
+"""Rate limits of clients, and the errors of requests beyond them."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 from avtomatika.utils.json import json_response
 from orjson import loads
 from rxon.constants import AUTH_HEADER_CLIENT
@@ -12,8 +11,6 @@ from rxon.constants import AUTH_HEADER_CLIENT
 from .clients import ClientDirectory
 from .errors import Code, job_error
 from .storage import BotRunnerStorage
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MINUTE = 60
 _HTTP_TOO_MANY_REQUESTS = 429

@@ -1,4 +1,4 @@
-"""Keeps task params out of logs and of the history."""
+"""Redaction of task params in logs and in the history."""
 
 import re
 from collections.abc import Mapping

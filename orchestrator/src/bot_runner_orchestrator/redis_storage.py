@@ -12,9 +12,8 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from .clocks import by_wall_clock
 from .settings import Settings
-from .storage import BotRunnerStorage
+from .storage import BotRunnerStorage, by_wall_clock
 
 logger = getLogger(__name__)
 

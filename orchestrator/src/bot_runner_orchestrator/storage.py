@@ -1,7 +1,7 @@
-"""What this orchestrator needs of a storage, whichever of Avtomatika's it stands in front of.
+"""Storage of jobs, workers and clients, in front of either of Avtomatika's own.
 
 :class:`BotRunnerStorage` is the choke point that every job passes on its way into a store: it finalizes
-jobs that are over (:mod:`.finalize`) and lets nothing change them afterwards. It also answers who a client is
+jobs that are over (:mod:`.jobs`) and lets nothing change them afterwards. It also answers who a client is
 (:mod:`.clients`) and what a worker must show (:mod:`.worker_tokens`), gives tasks to busy workers as well,
 and ends long polls at shutdown.
 """
@@ -12,14 +12,13 @@ and ends long polls at shutdown.
 import asyncio
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from avtomatika.storage.base import StorageBackend
 
-from .admission import admit
 from .clients import ClientDirectory
-from .finalize import finalize, is_final
+from .jobs import admit, finalize, is_final
 from .offers import takes_tasks
 from .worker_tokens import WorkerTokens
 
@@ -29,6 +28,10 @@ PICKED_UP = "picked_up"
 RELEASED = "released_tasks"
 """In a job: ids of its tasks that were given out again, and may still be in a worker's queue."""
 
+# Avtomatika mixes two clocks in one list. A machine that has been up for 30 years would be the first to have
+# a monotonic clock past this point, where the wall clock has been since 2001.
+_WALL_CLOCK_STARTS = 1e9
+
 
 def instance_of(worker: Mapping[str, Any]) -> str:
     """Which process of a worker this is; a worker that is killed and started again has the same id.
@@ -37,6 +40,16 @@ def instance_of(worker: Mapping[str, Any]) -> str:
         worker: Its registration; empty text if it does not say.
     """
     return str(((worker.get("capabilities") or {}).get("extra") or {}).get("instance") or "")
+
+
+def by_monotonic_clock(moment: float) -> float:
+    """``moment`` in seconds of the monotonic clock, whichever of the two it was taken from."""
+    return moment - time() + monotonic() if moment > _WALL_CLOCK_STARTS else moment
+
+
+def by_wall_clock(moment: float) -> float:
+    """``moment`` in seconds since 1970, whichever of the two clocks it was taken from."""
+    return moment if moment > _WALL_CLOCK_STARTS else moment - monotonic() + time()
 
 
 class BotRunnerStorage(StorageBackend):

@@ -30,7 +30,7 @@ class WorkerEntry(BaseModel):
 
 
 class WorkerTokens:
-    """Who has a token of its own.
+    """Workers that have a token of their own.
 
     Args:
         by_id: Token by ``WORKER_ID``, or by a pattern of ids with ``*`` and ``?``.

@@ -1,4 +1,4 @@
-"""Finding workers for a task, and the tasks of workers that are gone."""
+"""Workers that take a task, and the tasks of workers that are gone."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def _no_taker(task: str, live: Sequence[Mapping[str, Any]], waited: float) -> di
 
 
 class LostTasks:
-    """Gives out again what the worker that was to do it never will: sends the job to the ``retry`` state.
+    """Gives out again the tasks of workers that are gone: sends their jobs to the ``retry`` state.
 
     Every task may be done twice (a start that finds its bot running says so), so a worker that was only cut
     off for a while does no harm; its late result is ignored.
@@ -82,7 +82,7 @@ class LostTasks:
         self._denied_since: dict[str, float] = {}
 
     async def release(self) -> int:
-        """Look once; returns how many jobs were released."""
+        """Check all waiting jobs once; returns how many were released."""
         try:
             return await self._look()
         except Exception:

@@ -8,7 +8,7 @@ from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.results import BotStatus
 from bot_runner_worker.model.spec import BotRecord
 from bot_runner_worker.settings import Settings
-from bot_runner_worker.testing.memory_runtime import MemoryRuntime
+from bot_runner_worker.testing.memory_runner import MemoryRuntime
 
 NOW = datetime.now(UTC)
 FIXED = dict.fromkeys(("name", "mode", "source", "image", "request_digest", "spec_digest"), "x")

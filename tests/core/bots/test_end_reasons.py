@@ -8,9 +8,8 @@ from tests.core.examples import inspect
 from tests.core.examples import status as status_of
 
 from bot_runner_worker.engine import EngineError, containers
-from bot_runner_worker.model.end_reasons import NORMAL_WEIGHT, WARNED_WEIGHT, EndReason, Termination
 from bot_runner_worker.model.identity import BotKey
-from bot_runner_worker.model.spec import BotRecord
+from bot_runner_worker.model.spec import NORMAL_WEIGHT, WARNED_WEIGHT, BotRecord, EndReason, Termination
 from bot_runner_worker.testing.waiting import until
 
 BOT = BotKey("alice", "bot")

@@ -6,8 +6,8 @@ from tests.core.examples import status
 
 from bot_runner_worker.bots import limits_watch
 from bot_runner_worker.bots.limits_watch import LimitViolation
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.identity import BotKey
+from bot_runner_worker.model.spec import EndReason
 
 BOT = BotKey("alice", "bot")
 

@@ -10,10 +10,9 @@ from bot_runner_worker.bots.exit_history import ExitHistory
 from bot_runner_worker.bots.policy import Policy
 from bot_runner_worker.bots.protocol import Action
 from bot_runner_worker.engine.events import ContainerEvent
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.results import BotStatus
-from bot_runner_worker.model.spec import BotRecord
+from bot_runner_worker.model.spec import BotRecord, EndReason
 from bot_runner_worker.settings import Settings
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -10,11 +10,10 @@ from bot_runner_worker.bots.container_state import ContainerState, EngineRun, Sn
 from bot_runner_worker.bots.exit_history import ExitHistory
 from bot_runner_worker.bots.protocol import Action
 from bot_runner_worker.bots.reconciler import Reconciler
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.events import BotEvent
 from bot_runner_worker.model.identity import BotKey
-from bot_runner_worker.model.spec import BotRecord
-from bot_runner_worker.testing.memory_runtime import MemoryRuntime
+from bot_runner_worker.model.spec import BotRecord, EndReason
+from bot_runner_worker.testing.memory_runner import MemoryRuntime
 
 ENDED = container("exited", end_reason=EndReason.EXPIRED)
 

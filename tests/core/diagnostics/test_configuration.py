@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import pytest
 from tests.core.diagnostics.conftest import Look
-from tests.core.plugin_factory import PluginFolder
+from tests.core.plugin_factory import PluginFolder, settings_with
 
 from bot_runner_worker.diagnostics.checks import configuration
 from bot_runner_worker.diagnostics.results import State
@@ -31,7 +31,7 @@ async def test_a_plugin_that_does_not_load_is_a_failure(
     look: Look, plugin_folder: PluginFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin_folder.add("broken", "raise RuntimeError('no')")
-    loaded = Plugins(plugin_folder.load())
+    loaded = Plugins(plugin_folder.load(), settings_with())
     monkeypatch.setattr(configuration, "load_plugins", lambda _: loaded)
     found = await configuration.plugins(await look())
     assert found.state is State.FAILED

@@ -11,7 +11,7 @@ from aiohttp import web
 from tests.core.diagnostics.conftest import Look, with_facts
 
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
-from bot_runner_worker.diagnostics.checks import orchestrator
+from bot_runner_worker.diagnostics.checks import configuration
 from bot_runner_worker.diagnostics.checks.engine import clock
 from bot_runner_worker.diagnostics.results import State
 from bot_runner_worker.settings import NO_TOKEN
@@ -31,8 +31,8 @@ async def stack(tmp_path: Path) -> AsyncIterator[EmbeddedStack]:
 
 async def test_an_orchestrator_that_takes_the_token_is_fine(look: Look, stack: EmbeddedStack) -> None:
     here = await look(orchestrator_url=stack.url, worker_token=stack.options.worker_token, worker_id="mine")
-    assert (await orchestrator.reachable(here)).state is State.OK
-    found = await orchestrator.token(here)
+    assert (await configuration.orchestrator(here)).state is State.OK
+    found = await configuration.token(here)
     assert (found.state, found.finding) == (State.OK, "accepted for the worker mine")
     found = await clock(here)
     assert (found.state, found.finding) == (State.OK, "agrees with the orchestrator's and the Engine's")
@@ -51,24 +51,24 @@ async def test_the_token_is_tried_for_this_worker(
     look: Look, stack: EmbeddedStack, worker: str, secret: str, state: State
 ) -> None:
     here = await look(orchestrator_url=stack.url, worker_token=secret, worker_id=worker)
-    assert (await orchestrator.reachable(here)).state is State.OK
-    found = await orchestrator.token(here)
+    assert (await configuration.orchestrator(here)).state is State.OK
+    found = await configuration.token(here)
     assert found.state is state
     assert worker in found.finding
     assert secret not in str(found)
 
 
 async def test_a_missing_token_is_a_failure(look: Look) -> None:
-    found = await orchestrator.token(await look(worker_token=NO_TOKEN))
+    found = await configuration.token(await look(worker_token=NO_TOKEN))
     assert (found.state, found.finding) == (State.FAILED, "WORKER_TOKEN is not set")
 
 
 async def test_an_orchestrator_that_does_not_answer_is_a_failure(look: Look) -> None:
     here = await look(orchestrator_url="http://127.0.0.1:9")
-    found = await orchestrator.reachable(here)
+    found = await configuration.orchestrator(here)
     assert found.state is State.FAILED
     assert "http://127.0.0.1:9 does not answer" in found.finding
-    assert (await orchestrator.token(here)).state is State.WARNING
+    assert (await configuration.token(here)).state is State.WARNING
     assert (await clock(here)).finding == "agrees with the Engine's"
 
 
@@ -94,18 +94,18 @@ async def somebody_else(status: int = 200, *, ahead: float = 0, protocol: str = 
 
 async def test_something_else_at_its_address_is_a_failure(look: Look) -> None:
     async with somebody_else(status=404) as url:
-        found = await orchestrator.reachable(await look(orchestrator_url=url))
+        found = await configuration.orchestrator(await look(orchestrator_url=url))
     assert (found.state, found.finding) == (State.FAILED, f"{url} answers with status 404")
 
 
 async def test_another_version_of_the_protocol_is_pointed_out(look: Look) -> None:
     async with somebody_else(protocol="2.0") as url:
         here = await look(orchestrator_url=url)
-        found = await orchestrator.reachable(here)
+        found = await configuration.orchestrator(here)
         assert found.state is State.WARNING
         assert "speaks the protocol 2.0" in found.finding
         # Nor does it know where it would check a token.
-        assert (await orchestrator.token(here)).state is State.WARNING
+        assert (await configuration.token(here)).state is State.WARNING
 
 
 @pytest.mark.parametrize(

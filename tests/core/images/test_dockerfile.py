@@ -4,8 +4,7 @@ import pytest
 
 from bot_runner_worker.images import dockerfile as dockerfiles
 from bot_runner_worker.model.errors import Rejected
-from bot_runner_worker.model.image import Image
-from bot_runner_worker.model.references import ImageReference
+from bot_runner_worker.model.image import Image, ImageReference
 
 LABELS = {"io.avtomatika.bot-runner.role": "build"}
 LABEL_LINE = 'LABEL "io.avtomatika.bot-runner.role"="build"'

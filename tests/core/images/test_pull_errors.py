@@ -5,7 +5,7 @@ import pytest
 from bot_runner_worker.engine import EngineError
 from bot_runner_worker.images.pull import pull_error
 from bot_runner_worker.model.errors import Unavailable
-from bot_runner_worker.model.references import ImageReference
+from bot_runner_worker.model.image import ImageReference
 
 REFERENCE = ImageReference.parse("me/bot:1")
 

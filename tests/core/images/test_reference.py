@@ -3,7 +3,7 @@
 import pytest
 
 from bot_runner_worker.model.errors import Rejected
-from bot_runner_worker.model.references import ImageReference
+from bot_runner_worker.model.image import ImageReference
 
 DIGEST = "sha256:" + "a1" * 32
 

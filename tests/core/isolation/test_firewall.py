@@ -29,7 +29,7 @@ from bot_runner_worker.engine import networks
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.host import primary_address
 from bot_runner_worker.isolation.rules import IPV4, IPV6, RuleSet
-from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.addresses import AllowRule
 from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.testing.waiting import until
 

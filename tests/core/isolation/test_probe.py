@@ -16,7 +16,7 @@ from bot_runner_worker.diagnostics.watches import EngineWatch
 from bot_runner_worker.isolation import host, probe, probe_script
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.probe import Isolation, Level, probe_isolation
-from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.addresses import AllowRule
 from bot_runner_worker.model.errors import Unavailable
 from bot_runner_worker.testing.waiting import until
 from bot_runner_worker.worker import process
@@ -95,8 +95,8 @@ async def test_the_engines_socket_in_reach_is_told(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing mounts it, so another file stands for it."""
-    program = probe._program().replace(probe_script.SOCKETS[0], "/etc/hostname")
-    monkeypatch.setattr(probe, "_program", lambda: program)
+    program = probe._PROGRAM.replace(probe_script.SOCKETS[0], "/etc/hostname")
+    monkeypatch.setattr(probe, "_PROGRAM", program)
     assert "a bot has the Engine's socket /etc/hostname" in str(await probed(runner))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot_runner_worker.isolation.host import listening_ports, name_servers
 from bot_runner_worker.isolation.rules import CLOSED, IPV4, IPV6, RuleSet
-from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.addresses import AllowRule
 from bot_runner_worker.model.errors import SettingsError
 from bot_runner_worker.outbound.addresses import is_public
 from bot_runner_worker.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.core.plugin_factory import COMPLETE, PluginFolder
+from tests.core.plugin_factory import COMPLETE, PluginFolder, settings_with
 
 from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.model.grants import check_granted
@@ -16,7 +16,6 @@ from bot_runner_worker.model.options import ContainerOptions, Device, Files, Mou
 from bot_runner_worker.model.paths import MAX_FILES
 from bot_runner_worker.model.requests import StrictModel
 from bot_runner_worker.plugins.catalogue import DeploymentRequest
-from bot_runner_worker.plugins.guard import HookRules
 
 LONG = "x" * (1 << 20)
 
@@ -118,7 +117,7 @@ async def test_a_wrong_option_ends_the_request_with_its_name(
     request: DeploymentRequest[Any] = DeploymentRequest(BotKey("u", "b"), "m", "s", StrictModel())
     tools: Any = None
     with pytest.raises(Rejected) as caught:
-        plugins = plugin_folder.plugins(HookRules(max_files_size=100))
+        plugins = plugin_folder.plugins(settings_with(max_context_size=100))
         await plugins.container_options(request, Image("sha256:b", "b"), tools)
     error = caught.value
     assert error.code == "PLUGIN_FAILED"

@@ -12,10 +12,8 @@ from bot_runner_worker.bots.docker_runtime import DockerRuntime
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.model.identity import BotKey
-from bot_runner_worker.plugins.guard import HookRules
 from bot_runner_worker.plugins.tools import ImageProvider, Tools
-from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
-from bot_runner_worker.testing.memory_runtime import MemoryRuntime
+from bot_runner_worker.testing.memory_runner import MemoryRunner, MemoryRuntime, memory_runner
 from bot_runner_worker.testing.real_runner import BASE_IMAGE, RunnerUnderTest, runner_under_test
 
 SIMPLE = {"deployment_mode": "simple", "code": "import time\ntime.sleep(600)\n"}
@@ -218,7 +216,7 @@ async def test_a_plugin_gets_nothing_that_is_the_cores(kind: str, plugin_folder:
         "forger",
         greeter("forger").replace("tools.images.base()", forged),
     )
-    async with place(kind, plugins=plugin_folder.plugins(HookRules())) as here:
+    async with place(kind, plugins=plugin_folder.plugins()) as here:
         for mode in (*wishes, "forger"):
             error = (await here.start(deployment_mode=mode)).error
             assert error is not None, mode

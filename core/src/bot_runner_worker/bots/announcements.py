@@ -8,9 +8,8 @@ from typing import Any
 from bot_runner_worker.bots.diagnosis import LAST_LINES, clean_last_lines, hint_for
 from bot_runner_worker.bots.protocol import BotRuntime
 from bot_runner_worker.engine import ENGINE_TROUBLE
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.events import BotEvent, EventType
-from bot_runner_worker.model.spec import BotRecord
+from bot_runner_worker.model.spec import BotRecord, EndReason
 
 logger = logging.getLogger(__name__)
 

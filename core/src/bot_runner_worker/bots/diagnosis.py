@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot_runner_worker.model.end_reasons import EndReason
-from bot_runner_worker.model.spec import BotRecord
+from bot_runner_worker.model.spec import BotRecord, EndReason
 from bot_runner_worker.redaction import Redactor
 
 LAST_LINES = 20

@@ -18,10 +18,9 @@ from bot_runner_worker.bots.purge import Purge
 from bot_runner_worker.bots.recovery import Recovery
 from bot_runner_worker.engine import Engine, EngineError, containers, logs
 from bot_runner_worker.engine.events import ContainerEvent, container_events
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
 from bot_runner_worker.model.identity import NAMESPACE, ROLE, BotKey
-from bot_runner_worker.model.spec import BotRecord, BotSpec
+from bot_runner_worker.model.spec import BotRecord, BotSpec, EndReason
 from bot_runner_worker.networks.bots import BotNetworks
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
 from bot_runner_worker.settings import Settings

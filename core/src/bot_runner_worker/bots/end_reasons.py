@@ -5,8 +5,7 @@ from typing import Any
 
 from bot_runner_worker.bots.container_config import RUNNING_POLICY, STOPPED_POLICY
 from bot_runner_worker.engine import Engine, EngineError, containers
-from bot_runner_worker.model.end_reasons import NORMAL_WEIGHT, WARNED_WEIGHT, EndReason, Termination
-from bot_runner_worker.model.spec import BotRecord
+from bot_runner_worker.model.spec import NORMAL_WEIGHT, WARNED_WEIGHT, BotRecord, EndReason, Termination
 
 
 class EndReasonStore:

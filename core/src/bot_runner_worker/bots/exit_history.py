@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, time
 
 from bot_runner_worker.engine.events import ContainerEvent
-from bot_runner_worker.model.end_reasons import EndReason
+from bot_runner_worker.model.spec import EndReason
 
 _REMEMBERED = 2048
 """Events of which this process knows that it has heard them; the Engine tells up to 256 again."""

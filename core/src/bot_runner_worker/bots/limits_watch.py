@@ -25,10 +25,10 @@ from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError, contai
 from bot_runner_worker.engine.logs import LogTail
 from bot_runner_worker.images.disk import EngineDisk, Room
 from bot_runner_worker.images.gc import ImageCollector
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.identity import BOT_ID, NAMESPACE, ROLE, BotKey
 from bot_runner_worker.model.quantities import MIB
+from bot_runner_worker.model.spec import EndReason
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)

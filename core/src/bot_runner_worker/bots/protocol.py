@@ -11,9 +11,8 @@ from typing import Protocol
 
 from bot_runner_worker.bots.container_state import ContainerState, Snapshot
 from bot_runner_worker.engine.events import ContainerEvent
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.identity import BotKey
-from bot_runner_worker.model.spec import BotRecord, BotSpec
+from bot_runner_worker.model.spec import BotRecord, BotSpec, EndReason
 
 
 @dataclass(frozen=True, slots=True)

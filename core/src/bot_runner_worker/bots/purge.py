@@ -8,7 +8,7 @@ from bot_runner_worker.aio import for_each
 from bot_runner_worker.engine import Engine, EngineError, containers, images, networks, volumes
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.model.identity import NAMESPACE, ROLE
-from bot_runner_worker.model.references import OWN_REPOSITORY
+from bot_runner_worker.model.image import OWN_REPOSITORY
 
 _ROUNDS = 20
 _PAUSE = 0.25

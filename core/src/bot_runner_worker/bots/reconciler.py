@@ -16,12 +16,11 @@ from bot_runner_worker.bots.exit_history import ExitHistory
 from bot_runner_worker.bots.policy import Policy
 from bot_runner_worker.bots.protocol import Action, SupervisedRuntime
 from bot_runner_worker.engine import ENGINE_TROUBLE
-from bot_runner_worker.model.end_reasons import EndReason
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.events import EventType
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.results import timestamp
-from bot_runner_worker.model.spec import BotRecord
+from bot_runner_worker.model.spec import BotRecord, EndReason
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,8 @@ from typing import Any
 
 from bot_runner_worker.bots.container_config import RUNNING_POLICY
 from bot_runner_worker.model import identity
-from bot_runner_worker.model.end_reasons import WARNED_WEIGHT, EndReason, Termination
 from bot_runner_worker.model.results import BotStatus
-from bot_runner_worker.model.spec import BotRecord
+from bot_runner_worker.model.spec import WARNED_WEIGHT, BotRecord, EndReason, Termination
 
 _LIVE = {
     "created": BotStatus.STARTING,

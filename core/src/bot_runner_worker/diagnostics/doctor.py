@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot_runner_worker.diagnostics.checks import configuration, engine, images, network, orchestrator
+from bot_runner_worker.diagnostics.checks import configuration, engine, images, network
 from bot_runner_worker.diagnostics.checks.context import CheckContext, check_context
 from bot_runner_worker.diagnostics.results import (
     DISK,
@@ -44,8 +44,8 @@ _SUITE = {
     "package index": _Entry(images.package_index, seconds=images.INDEX_SECONDS + 30.0),
     "registries": _Entry(configuration.registries, needs_engine=False),
     "plugins": _Entry(configuration.plugins, needs_engine=False),
-    ORCHESTRATOR: _Entry(orchestrator.reachable, needs_engine=False),
-    "worker token": _Entry(orchestrator.token, needs_engine=False),
+    ORCHESTRATOR: _Entry(configuration.orchestrator, needs_engine=False),
+    "worker token": _Entry(configuration.token, needs_engine=False),
     "clock": _Entry(engine.clock, needs_engine=False),
     "health address": _Entry(network.health_address, needs_engine=False),
 }

@@ -1,11 +1,15 @@
-"""The worker's health, for ``/health``, ``/ready`` and ``/metrics``: cheap, and never slow."""
+"""The worker's health, served as ``/health``, ``/ready`` and ``/metrics``: cheap, and never slow."""
 
 import asyncio
+import errno
 import logging
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from bot_runner_worker import __version__
 from bot_runner_worker.diagnostics.metrics import Metrics
@@ -25,9 +29,11 @@ from bot_runner_worker.engine import EngineError
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.isolation.probe import Level
 from bot_runner_worker.lease import Lease
-from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.model.errors import BotRunnerError, SettingsError
 from bot_runner_worker.model.results import timestamp
+from bot_runner_worker.redaction import Redactor
 from bot_runner_worker.runner import Runner
+from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -46,24 +52,8 @@ class Connection(Protocol):
 
     draining: bool
 
-    @property
-    def tasks_running(self) -> int:
-        """Tasks that are running."""
-        ...
-
-    @property
-    def results_waiting(self) -> int:
-        """Results that are not delivered yet."""
-        ...
-
-    @property
-    def events_waiting(self) -> int:
-        """Events that are not delivered yet."""
-        ...
-
-    @property
-    def events_dropped(self) -> int:
-        """Events that were lost."""
+    def counts(self) -> dict[str, int]:
+        """``running`` tasks, ``results_waiting``, ``events_waiting`` and ``events_dropped``."""
         ...
 
     def check(self) -> CheckResult:
@@ -80,8 +70,6 @@ class Health:
         isolation: Watches the bots' isolation.
         connection: The connection to the orchestrator.
         metrics: Filled in by :meth:`metrics_text`.
-        supervision: The supervisor's last pass: ``last_pass`` in RFC 3339, and ``seconds_ago``; both ``None``
-            before the first.
         lease: The lease of its namespace; by default, it is the active worker.
     """
 
@@ -92,7 +80,6 @@ class Health:
         isolation: IsolationWatch,
         connection: Connection,
         metrics: Metrics,
-        supervision: Callable[[], Mapping[str, Any]],
         lease: Lease | None = None,
     ) -> None:
         self._runner = runner
@@ -101,7 +88,6 @@ class Health:
         self._isolation = isolation
         self._connection = connection
         self._metrics = metrics
-        self._supervision = supervision
         self._lease = lease
         self._disk = EngineDisk(runner.engine, runner.settings)
         self._begun = monotonic()
@@ -151,13 +137,8 @@ class Health:
                 "probed_at": timestamp(isolation.at) if isolation.at else None,
             },
             "disk": {"free_bytes": self._free, "floor_bytes": self._settings.min_free_disk},
-            "tasks": {
-                "running": connection.tasks_running,
-                "results_waiting": connection.results_waiting,
-                "events_waiting": connection.events_waiting,
-                "events_dropped": connection.events_dropped,
-            },
-            "supervisor": dict(self._supervision()),
+            "tasks": connection.counts(),
+            "supervisor": self._supervision(),
             "plugins_hanging": self._hanging(),
             "plugins_troubles": self._runner.plugins.errors.report(),
         }
@@ -176,10 +157,11 @@ class Health:
         metrics.disk_floor.set(self._settings.min_free_disk)
         for level in Level:
             metrics.isolation.labels(level).set(level is self._isolation.found.level)
-        metrics.tasks_running.set(connection.tasks_running)
-        metrics.waiting.labels("results").set(connection.results_waiting)
-        metrics.waiting.labels("events").set(connection.events_waiting)
-        metrics.events_dropped.set(connection.events_dropped)
+        counts = connection.counts()
+        metrics.tasks_running.set(counts["running"])
+        metrics.waiting.labels("results").set(counts["results_waiting"])
+        metrics.waiting.labels("events").set(counts["events_waiting"])
+        metrics.events_dropped.set(counts["events_dropped"])
         metrics.hooks_hanging.set(len(self._hanging()))
         if (seconds := self._supervision()["seconds_ago"]) is not None:
             metrics.supervisor_age.set(seconds)
@@ -192,6 +174,13 @@ class Health:
         for (status, mode), count in self._bots.items():
             metrics.bots.labels(status, mode).set(count)
         return metrics.text()
+
+    def _supervision(self) -> dict[str, Any]:
+        """The supervisor's last pass in RFC 3339, and how long it is ago; ``None`` before the first."""
+        supervisor = self._runner.supervisor
+        at = supervisor.last_pass_monotonic
+        ago = None if at is None else round(monotonic() - at, 1)
+        return {"last_pass": supervisor.last_pass, "seconds_ago": ago}
 
     def _hanging(self) -> list[dict[str, Any]]:
         found = self._runner.plugins.hearing.longer_than(HOOK_HANGS)
@@ -229,3 +218,88 @@ class Health:
                 logger.debug("the bots were not counted: %s", error)
             else:
                 self._bots = Counter((record.status.value, record.mode) for record in records)
+
+
+class HealthServer:
+    """Serves the worker's health; use it as an asynchronous context manager.
+
+    ``/health`` answers 200 as long as the process's event loop works, ``/ready`` 200 or 503 with the reasons.
+    No answer names a user or a bot, or holds a secret.
+
+    Args:
+        settings: The address; the token is removed from all answers.
+        health: The worker's health.
+    """
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._redactor = Redactor([settings.worker_token.get_secret_value()])
+        self._server: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start to listen; without the default address, as for a second worker on one machine, do not.
+
+        Raises:
+            SettingsError: If the operator's ``HEALTH_ADDRESS`` cannot be used.
+        """
+        address = self._settings.health_address
+        if address == "off":
+            return self
+        host, _, port = address.rpartition(":")
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/health", self._get_health)
+        app.router.add_get("/ready", self._get_ready)
+        app.router.add_get("/metrics", self._get_metrics)
+        server = web.AppRunner(app, access_log=None, keepalive_timeout=15, shutdown_timeout=1)
+        await server.setup()
+        try:
+            await web.TCPSite(server, host.strip("[]"), int(port)).start()
+        except (OSError, OverflowError) as error:
+            await server.cleanup()
+            self._do_without(address, error)
+            return self
+        self._server = server
+        logger.info("health: http://%s:%d", host, self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            await self._server.cleanup()
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens; 0 if it does not."""
+        return int(self._server.addresses[0][1]) if self._server else 0
+
+    def _do_without(self, address: str, error: OSError | OverflowError) -> None:
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number).lower() if number and number > 0 else str(error)
+        if "health_address" in self._settings.model_fields_set:
+            raise SettingsError(
+                f"HEALTH_ADDRESS: cannot listen on {address}: {reason}.",
+                hint="Choose another address, or off.",
+            ) from error
+        why = "another worker of this machine may have it" if number == errno.EADDRINUSE else reason
+        logger.warning(
+            "nothing is served at %s (%s): set HEALTH_ADDRESS to have /health, /ready and /metrics",
+            address,
+            why,
+        )
+
+    async def _get_health(self, _: web.Request) -> web.Response:
+        return self._json(await self._health.report(), 200)
+
+    async def _get_ready(self, _: web.Request) -> web.Response:
+        reasons = await self._health.not_ready()
+        return self._json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def _get_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=await self._health.metrics_text(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    def _json(self, data: dict[str, Any], status: int) -> web.Response:
+        return web.json_response(
+            self._redactor.data(data), status=status, headers={"Cache-Control": "no-store"}
+        )

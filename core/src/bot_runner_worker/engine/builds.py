@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot_runner_worker.engine.client import Engine
-from bot_runner_worker.model.progress import Progress
+from bot_runner_worker.model.image import Progress
 
 LOG_LINES = 60
 LOG_BYTES = 16 * 1024

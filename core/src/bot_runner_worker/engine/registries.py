@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bot_runner_worker.engine.client import Engine, EngineError
-from bot_runner_worker.model.progress import Progress
+from bot_runner_worker.model.image import Progress
 
 ASK_TIMEOUT = 30.0
 """Seconds for the Engine to look a reference up in a registry: several requests, with a login among them."""

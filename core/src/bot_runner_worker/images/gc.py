@@ -13,9 +13,8 @@ from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, containers
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.engine.images import StoredImage
 from bot_runner_worker.images.disk import EngineDisk
-from bot_runner_worker.model.image import Image
+from bot_runner_worker.model.image import Image, own_repository
 from bot_runner_worker.model.quantities import format_size
-from bot_runner_worker.model.references import own_repository
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -13,10 +13,8 @@ from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.gc import ImageUsage
 from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
-from bot_runner_worker.model.image import Image
-from bot_runner_worker.model.progress import Progress
+from bot_runner_worker.model.image import Image, ImageReference, Progress, RegistryAuth
 from bot_runner_worker.model.quantities import format_size
-from bot_runner_worker.model.references import ImageReference, RegistryAuth
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.settings import Settings
 

@@ -22,9 +22,14 @@ from bot_runner_worker.images.packages import Making, PackageInstaller, pip_cont
 from bot_runner_worker.images.pull import ImagePuller, check_image
 from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable
 from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
-from bot_runner_worker.model.image import Image
-from bot_runner_worker.model.progress import Deployment, Progress
-from bot_runner_worker.model.references import ImageReference, RegistryAuth, own_repository
+from bot_runner_worker.model.image import (
+    Deployment,
+    Image,
+    ImageReference,
+    Progress,
+    RegistryAuth,
+    own_repository,
+)
 from bot_runner_worker.model.requirements import check_requirements
 from bot_runner_worker.settings import Settings
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bot_runner_worker.isolation.host import name_servers
 from bot_runner_worker.isolation.rules import CLOSED, IPV4, IPV6, TABLE, Family, RuleSet
-from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.addresses import AllowRule
 from bot_runner_worker.model.errors import OperatorError
 from bot_runner_worker.settings import Settings
 
@@ -50,6 +50,8 @@ class Step:
 class Firewall:
     """The firewall of the network namespace of this process.
 
+    All methods raise :class:`FirewallError` if the host's rules cannot be read, or not be changed.
+
     Args:
         rules: The rules that it should have.
     """
@@ -61,9 +63,6 @@ class Firewall:
         """The commands that install or remove the rules.
 
         Reading the installed rules takes root's rights; without them, a host without our rules is assumed.
-
-        Raises:
-            FirewallError: If the rules cannot be read.
         """
         steps = []
         for family in _families():
@@ -74,35 +73,19 @@ class Firewall:
         return steps
 
     def apply(self) -> list[Step]:
-        """Install the rules, or replace those that are installed; returns the commands that were run.
-
-        Raises:
-            FirewallError: If it is not allowed, or fails.
-        """
+        """Install the rules, or replace those that are installed; returns the commands that were run."""
         return self._execute(remove=False)
 
     def remove(self) -> list[Step]:
-        """Remove the rules, those of earlier settings included; returns the commands that were run.
-
-        Raises:
-            FirewallError: If it is not allowed, or fails.
-        """
+        """Remove the rules, those of earlier settings included; returns the commands that were run."""
         return self._execute(remove=True)
 
     def in_place(self) -> bool:
-        """Whether the rules are installed and come first.
-
-        Raises:
-            FirewallError: If the rules cannot be read.
-        """
+        """Whether the rules are installed and come first."""
         return all(self.rules.in_place(self.state(family)) for family in _families())
 
     def state(self, family: Family) -> str:
-        """The installed rules of a family, as its command prints them.
-
-        Raises:
-            FirewallError: If they cannot be read.
-        """
+        """The installed rules of a family, as its command prints them."""
         return run((family.command, *_WAIT, "-t", TABLE, "-S"))
 
     def _execute(self, *, remove: bool) -> list[Step]:
@@ -158,36 +141,32 @@ def _families() -> tuple[Family, ...]:
 
 def warnings(settings: Settings, firewall: Firewall) -> list[str]:
     """What an operator should know about these rules on this host, the most urgent first."""
-    return [
-        *_place_warnings(),
-        *_closed_servers(settings, firewall.rules),
-        *_lifetime_warnings(),
-        *_network_warnings(settings),
-    ]
-
-
-def _place_warnings() -> Iterator[str]:
+    found = []
     if not is_root():
-        yield "Not run by root: shown as for a host without rules of ours."
+        found.append("Not run by root: shown as for a host without rules of ours.")
     if not {"docker0", "docker_gwbridge"} & {name for _, name in socket.if_nameindex()}:
-        yield (
+        found.append(
             "There is no docker0 in this network namespace: run this where the Engine's bridges are, on its "
             "host and not in a container; bot-runner-worker doctor tells whether the rules hold."
         )
-
-
-def _lifetime_warnings() -> Iterator[str]:
-    yield (
+    found += [
+        *_closed_servers(settings, firewall.rules),
         f"The rules are in the table {TABLE} (iptables -t {TABLE} -S), out of the way of the Engine's; they "
-        "hold whichever backend either uses, nf_tables or legacy."
-    )
-    yield (
+        "hold whichever backend either uses, nf_tables or legacy.",
         "The rules last until the next boot: apply them at each, after docker.service, for example as "
-        "ExecStartPre=+ of the worker's unit. Apply them again when the host's name servers change."
-    )
+        "ExecStartPre=+ of the worker's unit. Apply them again when the host's name servers change.",
+    ]
     if _firewalld_is_running():
-        yield "firewalld is running, and drops such rules when it reloads: apply them again after that."
-    yield "Connections that are open already stay open; restart bots that must lose theirs."
+        found.append(
+            "firewalld is running, and drops such rules when it reloads: apply them again after that."
+        )
+    found.append("Connections that are open already stay open; restart bots that must lose theirs.")
+    if settings.network_mode == "shared":
+        found.append(
+            f"A network {settings.docker_network} that was made by hand is covered only if the name of its "
+            f"bridge (com.docker.network.bridge.name) begins with {settings.bridge_prefix}."
+        )
+    return found
 
 
 def _firewalld_is_running() -> bool:
@@ -195,14 +174,6 @@ def _firewalld_is_running() -> bool:
         return False
     done = subprocess.run(("firewall-cmd", "--state"), capture_output=True, timeout=10, check=False)
     return done.returncode == 0
-
-
-def _network_warnings(settings: Settings) -> Iterator[str]:
-    if settings.network_mode == "shared":
-        yield (
-            f"A network {settings.docker_network} that was made by hand is covered only if the name of its "
-            f"bridge (com.docker.network.bridge.name) begins with {settings.bridge_prefix}."
-        )
 
 
 def _closed_servers(settings: Settings, rules: RuleSet) -> Iterator[str]:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 METADATA = tuple(IPv4Address(each) for each in ("169.254.169.254", "100.100.100.200", "168.63.129.16"))
 """Where clouds serve credentials: most of them, Alibaba, Azure's host agent."""
 
+_PROGRAM = resources.files(__package__).joinpath("probe_script.py").read_text()
 _HTTP = 80
 _SECONDS = 60.0
 _LEFT_OVER_AFTER = 600  # seconds; a younger one may belong to another process
@@ -142,16 +143,12 @@ async def _run(
 ) -> dict[str, Any]:
     name, config = probe_container(
         settings,
-        ["python", "-I", "-c", _program()],
+        ["python", "-I", "-c", _PROGRAM],
         key=key,
         network=network,
         environment={"TARGETS": json.dumps([(str(each.address), each.port) for each in targets])},
     )
     return await json_answer(engine, name, config, seconds=_SECONDS)
-
-
-def _program() -> str:
-    return resources.files(__package__).joinpath("probe_script.py").read_text()
 
 
 def _in_words(reached: list[_Target]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from bot_runner_worker.model.allow_rules import AllowRule
+from bot_runner_worker.model.addresses import AllowRule
 
 CLOSED_V4 = tuple(
     IPv4Network(network)

@@ -134,14 +134,18 @@ def check_grants(grants: Iterable[Grant], *, engine_socket: str, bots_are_neighb
     for mount in mounts:
         path = PurePosixPath(mount.value)
         if engine_socket.startswith("unix://") and socket.is_relative_to(path):
-            raise ValueError(f"{mount}: the Engine's socket can be opened to nobody")
+            raise ValueError(f"PLUGIN_GRANTS: {mount}: the Engine's socket can be opened to nobody")
         for outer in mounts:
             # What can be written to can be turned into a link to anywhere, which the Engine would follow.
             if outer.writable and path != PurePosixPath(outer.value) and path.is_relative_to(outer.value):
-                raise ValueError(f"{mount} lies in {outer}, from where a bot could lead it anywhere")
+                raise ValueError(
+                    f"PLUGIN_GRANTS: {mount} lies in {outer}, from where a bot could lead it anywhere"
+                )
     for grant in grants:
         if grant.kind == "capability" and grant.value == "NET_RAW" and bots_are_neighbours:
-            raise ValueError(f"{grant}: with NETWORK_MODE=shared, a bot could pose as its neighbours")
+            raise ValueError(
+                f"PLUGIN_GRANTS: {grant}: with NETWORK_MODE=shared, a bot could pose as its neighbours"
+            )
 
 
 def check_granted(plugin: str, options: ContainerOptions, grants: Iterable[Grant]) -> None:

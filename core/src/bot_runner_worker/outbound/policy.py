@@ -5,8 +5,8 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from bot_runner_worker.model.addresses import HostList
 from bot_runner_worker.model.errors import Code, Rejected, Unavailable
-from bot_runner_worker.model.hosts import HostList
 from bot_runner_worker.outbound.addresses import Address, is_own, is_public, parse_address, unwrapped
 from bot_runner_worker.outbound.url import SourceUrl, parse_url
 from bot_runner_worker.settings import Settings

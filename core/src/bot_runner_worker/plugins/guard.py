@@ -9,53 +9,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.model.errors import BotRunnerError, Rejected, Unavailable
-from bot_runner_worker.model.grants import Grant
 from bot_runner_worker.model.options import wrong_option
-from bot_runner_worker.model.quantities import MIB
 from bot_runner_worker.plugins.errors import PluginErrors, bounded, plugin_failed
-from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 GRACE = 10.0
 """Seconds that a hook gets to tidy up when it is cancelled; then nobody waits for it any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class HookRules:
-    """The operator's rules for hooks.
-
-    Args:
-        grants: What is opened to one plugin each.
-        max_files_size: Largest sum of the sizes of a bot's files, in bytes.
-        timeout: Seconds that a hook's answer may take.
-        source_timeout: Seconds on top, twice, for hooks that fetch and read code.
-        trace: Whether each call is logged.
-        strict: Whether a plugin that only contributes fails the request when it fails.
-    """
-
-    grants: tuple[Grant, ...] = ()
-    max_files_size: int = 256 * MIB
-    timeout: float = 30.0
-    source_timeout: float = 300.0
-    trace: bool = False
-    strict: bool = False
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """As the settings say."""
-        return cls(
-            grants=settings.plugin_grants,
-            max_files_size=settings.max_context_size,
-            timeout=settings.hook_timeout_seconds,
-            source_timeout=settings.source_timeout_seconds,
-            trace=settings.plugins_trace,
-            strict=settings.plugins_strict,
-        )
 
 
 class Calls:
@@ -164,12 +128,12 @@ class PluginGuard:
     """Calls hooks.
 
     Args:
-        rules: The operator's rules.
         errors: Told of what goes wrong.
+        trace: Whether each call is logged.
     """
 
-    def __init__(self, rules: HookRules, errors: PluginErrors) -> None:
-        self._rules = rules
+    def __init__(self, errors: PluginErrors, *, trace: bool = False) -> None:
+        self._trace_calls = trace
         self._errors = errors
         # Tasks that nobody waits for any more, until they end: the loop itself keeps no task alive.
         self._abandoned: set[asyncio.Task[HookCall]] = set()
@@ -275,7 +239,7 @@ class PluginGuard:
         return plugin_failed(call.plugin, call.hook, what, limit_seconds=seconds)
 
     def _trace(self, call: HookCall, begun: float) -> None:
-        if self._rules.trace:
+        if self._trace_calls:
             result = type(call.value if call.error is None else call.error).__name__[:100]
             took = 1000 * (monotonic() - begun)
             logger.info("hook %s of %s: %s in %.1f ms", call.hook, call.plugin, result, took)

@@ -96,8 +96,7 @@ def load(
             reports.append(report("refused", error.message, error.hint))
             continue
         offered = tuple(f"{source.mode}/{source.name}" for source in catalogue.of_plugin(entry.name))
-        callers = manager.get_hookcallers(manager.get_plugin(entry.name)) or []
-        hooks = tuple(sorted(caller.name for caller in callers))
+        hooks = tuple(hook for hook, _ in implementations(manager.get_plugin(entry.name)))
         warning = compatibility_warning(entry)
         reports.append(report("loaded", warning=warning, sources=offered, hooks=hooks))
     return LoadedPlugins(manager, catalogue, tuple(reports))
@@ -139,23 +138,18 @@ def _register(manager: pluggy.PluginManager, catalogue: SourceCatalogue, entry: 
     _check_hooks(entry.name, plugin)
     try:
         manager.register(plugin, name=entry.name)
-        for source in _sources(manager, entry.name, plugin):
+        for source in _sources(entry.name, plugin):
             catalogue.add(entry.name, source)
-    except PluginError:
-        _unregister(manager, catalogue, entry.name)
-        raise
     except (Exception, SystemExit) as error:
-        _unregister(manager, catalogue, entry.name)
+        catalogue.remove(entry.name)
+        if manager.get_plugin(entry.name) is not None:
+            manager.unregister(name=entry.name)
+        if isinstance(error, PluginError):
+            raise
         raise PluginError(
             f"The plugin {entry.name} does not fit the hooks: {error}",
             hint="Compare its functions with bot_runner_worker.hookspecs.",
         ) from error
-
-
-def _unregister(manager: pluggy.PluginManager, catalogue: SourceCatalogue, name: str) -> None:
-    catalogue.remove(name)
-    if manager.get_plugin(name) is not None:
-        manager.unregister(name=name)
 
 
 def implementations(plugin: object) -> Iterator[tuple[str, Any]]:
@@ -184,19 +178,18 @@ def _check_hooks(name: str, plugin: object) -> None:
             )
 
 
-def _sources(manager: pluggy.PluginManager, name: str, plugin: object) -> list[DeploymentSource]:
-    others = [each for each in manager.get_plugins() if each is not plugin]
-    caller = manager.subset_hook_caller("deployment_sources", remove_plugins=others)
-    sources: list[DeploymentSource] = []
-    for offered in caller():
-        if not isinstance(offered, list) or not all(isinstance(each, DeploymentSource) for each in offered):
-            raise PluginError(
-                f"The plugin {name} returns something else than a list of DeploymentSource from "
-                "deployment_sources.",
-                hint="Return a list, empty if the plugin offers no mode.",
-            )
-        sources.extend(offered)
-    return sources
+def _sources(name: str, plugin: object) -> list[DeploymentSource]:
+    offer = dict(implementations(plugin)).get("deployment_sources")
+    offered = None if offer is None else offer()
+    if offered is None:
+        return []
+    if not isinstance(offered, list) or not all(isinstance(each, DeploymentSource) for each in offered):
+        raise PluginError(
+            f"The plugin {name} returns something else than a list of DeploymentSource from "
+            "deployment_sources.",
+            hint="Return a list, empty if the plugin offers no mode.",
+        )
+    return offered
 
 
 def _distribution_of(entry: EntryPoint) -> str:

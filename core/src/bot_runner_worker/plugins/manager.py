@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import pluggy
@@ -18,12 +19,65 @@ from bot_runner_worker.model.options import ContainerOptions, merge
 from bot_runner_worker.model.requests import StartBot
 from bot_runner_worker.plugins.catalogue import DeploymentRequest
 from bot_runner_worker.plugins.errors import HINT, PluginErrors, plugin_failed, wrong_type
-from bot_runner_worker.plugins.events import EventQueues
-from bot_runner_worker.plugins.guard import Calls, HookCall, HookRules, PluginGuard
+from bot_runner_worker.plugins.guard import Calls, HookCall, PluginGuard
 from bot_runner_worker.plugins.loading import LoadedPlugins, implementations
 from bot_runner_worker.plugins.tools import RequestImages, Tools
+from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+AT_ONCE = 0.5
+"""Seconds for which the teller of an event waits, so that a quick plugin has heard of it by then."""
+
+CAPACITY = 1000
+"""Events that wait for one plugin; of more, the oldest are dropped."""
+
+CLOSE_SECONDS = 2.0
+
+
+class EventQueues:
+    """Awaits what plugins returned for events, one after the other for each plugin.
+
+    Args:
+        hear: Awaits one; raises nothing.
+    """
+
+    def __init__(self, hear: Callable[[HookCall], Awaitable[None]]) -> None:
+        self._hear = hear
+        self._queues: dict[str, deque[HookCall]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def put(self, calls: Iterable[HookCall]) -> None:
+        """Queue the plugins' answers to an event, and wait a moment for idle plugins."""
+        idle = []
+        for call in calls:
+            queue = self._queues.setdefault(call.plugin, deque())
+            if len(queue) >= CAPACITY:
+                queue.popleft().close()
+                logger.warning("the plugin %s is too slow for its events: one was dropped", call.plugin)
+            queue.append(call)
+            if call.plugin not in self._tasks or self._tasks[call.plugin].done():
+                self._tasks[call.plugin] = asyncio.create_task(self._work(queue))
+                idle.append(self._tasks[call.plugin])
+        if idle:
+            await asyncio.wait(idle, timeout=AT_ONCE)
+
+    async def close(self) -> None:
+        """Give plugins a moment for what waits."""
+        tasks = [task for task in self._tasks.values() if not task.done()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=CLOSE_SECONDS)
+        for queue in self._queues.values():
+            while queue:
+                queue.popleft().close()
+
+    async def _work(self, queue: deque[HookCall]) -> None:
+        while queue:
+            await self._hear(queue.popleft())
 
 
 class _GuardedPlugin:
@@ -41,17 +95,18 @@ class Plugins:
 
     Args:
         loaded: What :func:`bot_runner_worker.plugins.loading.load` returned.
-        rules: The operator's rules.
+        settings: The operator's time limits and grants.
     """
 
-    def __init__(self, loaded: LoadedPlugins, rules: HookRules | None = None) -> None:
-        self._rules = rules or HookRules()
+    def __init__(self, loaded: LoadedPlugins, settings: Settings) -> None:
+        self._settings = settings
+        self._timeout = settings.hook_timeout_seconds
         self.errors = PluginErrors()
         self.deploying = Calls()
         self.hearing = Calls()
         self.catalogue = loaded.catalogue
         self.reports = loaded.reports
-        self._guard = PluginGuard(self._rules, self.errors)
+        self._guard = PluginGuard(self.errors, trace=settings.plugins_trace)
         self._events = EventQueues(self._hear)
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(HookSpecs)
@@ -79,7 +134,7 @@ class Plugins:
         call = self._ask_owner("prepare_build_context", request, tools=tools)
         if call is None:
             return None
-        seconds = self._rules.timeout + 2 * self._rules.source_timeout
+        seconds = self._timeout + 2 * self._settings.source_timeout_seconds
         context = await self._guard.answer(call, seconds, self.deploying)
         if context is not None and not isinstance(context, BuildContext):
             raise wrong_type(call.plugin, call.hook, context)
@@ -93,12 +148,10 @@ class Plugins:
         """The image to run from; the core builds the context if the plugin has no answer."""
         call = self._ask_owner("resolve_image", request, context=context, tools=tools)
         if call is not None:
-            image = await self._guard.answer(call, self._rules.timeout, self.deploying)
+            image = await self._guard.answer(call, self._timeout, self.deploying)
             if not isinstance(image, Image):
                 raise wrong_type(call.plugin, call.hook, image)
-            if not isinstance(tools.images, RequestImages):
-                return image
-            known = tools.images.known(image)
+            known = tools.images.known(image) if isinstance(tools.images, RequestImages) else None
             if known is None:
                 what = "returned an image that it did not get from tools.images"
                 raise plugin_failed(call.plugin, call.hook, what)
@@ -125,7 +178,7 @@ class Plugins:
         contributions: dict[str, ContainerOptions] = {}
         for call, answer in zip(calls, answers, strict=True):
             failed = isinstance(answer, Rejected) and answer.code == Code.PLUGIN_FAILED
-            if failed and call.plugin != owner and not self._rules.strict:
+            if failed and call.plugin != owner and not self._settings.plugins_strict:
                 logger.warning("the options of the plugin %s are left out: %s", call.plugin, answer)
             elif isinstance(answer, BaseException):
                 raise answer
@@ -146,20 +199,21 @@ class Plugins:
         return answers[0] if answers else None
 
     async def _options(self, call: HookCall) -> ContainerOptions | None:
-        options = await self._guard.answer(call, self._rules.timeout, self.deploying)
+        options = await self._guard.answer(call, self._timeout, self.deploying)
         if options is None:
             return None
         if not isinstance(options, ContainerOptions):
             raise wrong_type(call.plugin, call.hook, options)
         size = sum(len(data) for files in options.files for data in files.content.values())
-        if size > self._rules.max_files_size:
-            what = f"asks for wrong files: more than {self._rules.max_files_size} bytes (MAX_CONTEXT_SIZE)"
+        if size > self._settings.max_context_size:
+            limit = self._settings.max_context_size
+            what = f"asks for wrong files: more than {limit} bytes (MAX_CONTEXT_SIZE)"
             raise plugin_failed(call.plugin, call.hook, what, option="files")
-        check_granted(call.plugin, options, self._rules.grants)
+        check_granted(call.plugin, options, self._settings.plugin_grants)
         return options
 
     async def _hear(self, call: HookCall) -> None:
         try:
-            await self._guard.answer(call, self._rules.timeout, self.hearing)
+            await self._guard.answer(call, self._timeout, self.hearing)
         except BotRunnerError as error:
             logger.warning("the plugin %s failed on an event: %s", call.plugin, error)

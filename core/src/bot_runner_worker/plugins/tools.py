@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from bot_runner_worker.images.context import MAX_NOTE, MAX_NOTES, BuildContext, BuildContextWriter
-from bot_runner_worker.model.image import Image
-from bot_runner_worker.model.references import RegistryAuth
+from bot_runner_worker.model.image import Image, RegistryAuth
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.plugins.guard import timeout_paused
 from bot_runner_worker.settings import Settings
@@ -44,7 +43,7 @@ class ImageProvider(Protocol):
         The registry is asked in any case.
 
         Args:
-            reference: As in ``docker pull``; see :class:`~bot_runner_worker.model.references.ImageReference`.
+            reference: As in ``docker pull``; see :class:`~bot_runner_worker.model.image.ImageReference`.
             tools: Those of the deployment.
             auth: The tenant's credentials, for the registry of this reference only.
 
@@ -138,35 +137,35 @@ class RequestImages:
             return None
         return replace(found, reference=image.reference[:1000])
 
-    def _note(self, image: Image) -> Image:
+    async def _pass_on(self, work: Awaitable[Image]) -> Image:
+        with timeout_paused():
+            image = await work
         self._known[image.id] = image
         return image
 
     async def base(self) -> Image:
         """See :class:`ImageProvider`."""
-        with timeout_paused():
-            return self._note(await self._images.base())
+        return await self._pass_on(self._images.base())
 
     async def build(self, context: BuildContext, tools: Tools) -> Image:
         """See :class:`ImageProvider`."""
-        with timeout_paused():
-            return self._note(await self._images.build(context, tools))
+        return await self._pass_on(self._images.build(context, tools))
 
     async def with_packages(self, requirements: Sequence[str], tools: Tools) -> Image:
         """See :class:`ImageProvider`."""
-        with timeout_paused():
-            return self._note(await self._images.with_packages(requirements, tools))
+        return await self._pass_on(self._images.with_packages(requirements, tools))
 
     async def pull(self, reference: str, tools: Tools, *, auth: RegistryAuth | None = None) -> Image:
         """See :class:`ImageProvider`."""
-        with timeout_paused():
-            return self._note(await self._images.pull(reference, tools, auth=auth))
+        return await self._pass_on(self._images.pull(reference, tools, auth=auth))
 
     async def recall(self, name: str, tools: Tools) -> Image | None:
         """See :class:`ImageProvider`."""
         with timeout_paused():
             image = await self._images.recall(name, tools)
-        return None if image is None else self._note(image)
+        if image is not None:
+            self._known[image.id] = image
+        return image
 
     async def remember(self, name: str, image: Image, tools: Tools) -> None:
         """See :class:`ImageProvider`."""

@@ -17,15 +17,13 @@ from bot_runner_worker.model.requests import StrictModel
 from bot_runner_worker.plugins.catalogue import DeploymentRequest
 from bot_runner_worker.plugins.tools import Tools
 from bot_runner_worker.tasks.outcome import Ending, Outcome
-from bot_runner_worker.testing import faults
+from bot_runner_worker.testing import rehearsal
 from bot_runner_worker.testing.cases import Invalid, Params, Site, hostile_variations, params_at
 from bot_runner_worker.testing.effects import effects_seen, nothing_left
 from bot_runner_worker.testing.memory_runner import MemoryRunner, ignore_progress, memory_runner
-from bot_runner_worker.testing.rehearsal import SENTINEL, everything_logged, rehearse, secrets_shown
+from bot_runner_worker.testing.rehearsal import BOT, SENTINEL, everything_logged, rehearse, secrets_shown
 from bot_runner_worker.testing.source_server import ALLOWED
 from bot_runner_worker.testing.waiting import SCALE
-
-BOT = {"user_id": "kit", "bot_id": "bot", "env_vars": {"BOT_TOKEN": SENTINEL}}
 
 CLAIM_SECONDS = 0.25
 """A claim is made in the event loop, which it blocks: the best of some attempts is as quick."""
@@ -74,8 +72,8 @@ class PluginConformance:
             ("valid_case", real if engine else self.valid),
             ("invalid_case", self.invalid),
             ("hostile_case", self.hostile),
-            ("stage", faults.STAGES),
-            ("fault", faults.FAULTS),
+            ("stage", rehearsal.STAGES),
+            ("fault", rehearsal.FAULTS),
         ):
             if name in metafunc.fixturenames:
                 metafunc.parametrize(name, list(cases))
@@ -257,8 +255,8 @@ class PluginConformance:
 
         async def check(runner: MemoryRunner) -> None:
             params = self._params(valid_case, site)
-            for seconds in faults.MOMENTS:
-                await faults.cancel_at(runner, stage, seconds, lambda: self._start(runner, params))
+            for seconds in rehearsal.MOMENTS:
+                await rehearsal.cancel_at(runner, stage, seconds, lambda: self._start(runner, params))
                 await self._remove(runner)
                 assert runner.plugins.deploying.longer_than(0) == [], "a hook goes on after it was cancelled"
             assert (await self._start(runner, params)).error is None
@@ -271,7 +269,7 @@ class PluginConformance:
 
         async def check(runner: MemoryRunner) -> None:
             params = self._params(valid_case, site)
-            outcome = await faults.fail_at(runner, fault, lambda: self._start(runner, params))
+            outcome = await rehearsal.fail_at(runner, fault, lambda: self._start(runner, params))
             if outcome.error is None:
                 await self._remove(runner)
             else:

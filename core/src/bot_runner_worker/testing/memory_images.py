@@ -9,8 +9,7 @@ from fnmatch import fnmatchcase
 from bot_runner_worker.images import dockerfile as dockerfiles
 from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.model.errors import Code, Rejected
-from bot_runner_worker.model.image import Image
-from bot_runner_worker.model.references import ImageReference, RegistryAuth
+from bot_runner_worker.model.image import Image, ImageReference, RegistryAuth
 from bot_runner_worker.model.requirements import check_requirements
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.plugins.tools import Tools

@@ -5,13 +5,10 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from time import monotonic
-from typing import Any
 
 from bot_runner_worker.aio import backoff
-from bot_runner_worker.diagnostics.health import Health
+from bot_runner_worker.diagnostics.health import Health, HealthServer
 from bot_runner_worker.diagnostics.metrics import Metrics
-from bot_runner_worker.diagnostics.server import HealthServer
 from bot_runner_worker.diagnostics.watches import EngineWatch, IsolationWatch
 from bot_runner_worker.engine import ENGINE_TROUBLE
 from bot_runner_worker.isolation.probe import probe_isolation
@@ -57,7 +54,7 @@ async def _run(settings: Settings) -> None:
         _introduce(runner)
         isolation = _isolation_watch(runner, engine)
         _connect(runner, engine, isolation, worker, metrics)
-        health = Health(runner, engine, isolation, worker, metrics, lambda: _supervision(runner), lease)
+        health = Health(runner, engine, isolation, worker, metrics, lease)
         await stack.enter_async_context(HealthServer(settings, health))
         await engine.ask()
         background = [asyncio.create_task(engine.run())]
@@ -165,14 +162,6 @@ def _introduce(runner: Runner) -> None:
         runner.settings.runner_namespace,
         ", ".join(runner.plugins.catalogue.modes()) or "none",
     )
-
-
-def _supervision(runner: Runner) -> dict[str, Any]:
-    at = runner.supervisor.last_pass_monotonic
-    return {
-        "last_pass": runner.supervisor.last_pass,
-        "seconds_ago": None if at is None else round(monotonic() - at, 1),
-    }
 
 
 def _isolation_watch(runner: Runner, engine: EngineWatch) -> IsolationWatch:

@@ -15,8 +15,7 @@ from bot_runner_worker.aio import BackgroundTasks
 from bot_runner_worker.diagnostics.results import CheckResult
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.tasks.outcome import Ending, Outcome
-from bot_runner_worker.worker.outbox import EventOutbox
-from bot_runner_worker.worker.transport import OrchestratorTransport
+from bot_runner_worker.worker.transport import EventOutbox, OrchestratorTransport
 
 logger = logging.getLogger(__name__)
 
@@ -122,29 +121,18 @@ class ResilientWorker(Worker):
         )
         self.outbox = EventOutbox(self.transport.deliver)
 
-    @property
-    def tasks_running(self) -> int:
-        """Tasks that the worker is at."""
-        return len(self._active_tasks)
-
-    @property
-    def events_waiting(self) -> int:
-        """Events that are not delivered yet."""
-        return len(self.outbox)
-
-    @property
-    def events_dropped(self) -> int:
-        """Events that were lost while the orchestrator was away."""
-        return self.outbox.dropped
-
     def check(self) -> CheckResult:
         """What to say about the orchestrator."""
         return self.transport.check()
 
-    @property
-    def results_waiting(self) -> int:
-        """Results that are not delivered yet."""
-        return self._result_queue.qsize()
+    def counts(self) -> dict[str, int]:
+        """Tasks that are running, and what is not delivered yet, or was lost."""
+        return {
+            "running": len(self._active_tasks),
+            "results_waiting": self._result_queue.qsize(),
+            "events_waiting": len(self.outbox),
+            "events_dropped": self.outbox.dropped,
+        }
 
     def stop(self, drain_seconds: float | None = None) -> None:
         """Stop as on SIGTERM.
@@ -241,7 +229,7 @@ class ResilientWorker(Worker):
         except TimeoutError:
             logger.warning(
                 "not delivered to the orchestrator: %d results, %d events",
-                self.results_waiting,
+                self._result_queue.qsize(),
                 len(self.outbox),
             )
             # The SDK would wait for the results once more.

@@ -1,4 +1,4 @@
-"""The SDK's transport with retries: results and events survive outages of the orchestrator.
+"""The SDK's transport with retries, and a queue of events: both survive outages of the orchestrator.
 
 What the SDK (avtomatika-worker 1.0b20, rxon 1.0b17) does by itself, and why it is not enough:
 
@@ -14,7 +14,7 @@ What the SDK (avtomatika-worker 1.0b20, rxon 1.0b17) does by itself, and why it 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic, time
 from typing import Any, TypeVar
 
@@ -41,6 +41,9 @@ RECENTLY = 45.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
 """Seconds between two tries while the orchestrator is away, so that it is found soon after its return."""
+
+CAPACITY = 1000
+"""Events that wait for an orchestrator that is away; after that the oldest are dropped."""
 
 REFUSALS = 10
 """Times that a message is refused before it is given up: a clock that is wrong for a minute is no reason."""
@@ -161,3 +164,48 @@ class OrchestratorTransport(HttpTransport):
             raise
         self._reached_at, self._problem = monotonic(), ""
         return answer
+
+
+class EventOutbox:
+    """Delivers events in order in the background, one after the other.
+
+    Args:
+        deliver: Delivers one, however long it takes; raises :class:`RxonError` if it is refused for good.
+    """
+
+    def __init__(self, deliver: Callable[[WorkerEventPayload], Awaitable[None]]) -> None:
+        self._deliver = deliver
+        self._queue: asyncio.Queue[WorkerEventPayload] = asyncio.Queue(CAPACITY)
+        self._delivering = False
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return self._queue.qsize() + self._delivering
+
+    def put(self, event: WorkerEventPayload) -> None:
+        """Take an event for delivery; never waits."""
+        if self._queue.full():
+            self._queue.get_nowait()
+            self._queue.task_done()
+            self.dropped += 1
+            if self.dropped == 1:
+                logger.warning("more than %d events wait for the orchestrator: the oldest are lost", CAPACITY)
+        self._queue.put_nowait(event)
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        while True:
+            event = await self._queue.get()
+            self._delivering = True
+            try:
+                await self._deliver(event)
+            except RxonError as error:
+                logger.warning("the orchestrator refuses the event %s: %s", event.event_type, error)
+            except Exception:
+                logger.exception("the event %s was not delivered", event.event_type)
+            self._delivering = False
+            self._queue.task_done()
+
+    async def delivered(self) -> None:
+        """Wait until nothing waits any more."""
+        await self._queue.join()

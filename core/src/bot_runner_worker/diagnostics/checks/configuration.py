@@ -1,8 +1,15 @@
-"""Checks of the worker's own configuration: plugins, and trusted registries."""
+"""Checks of the worker's configuration: plugins, trusted registries, orchestrator, and its token."""
+
+from rxon.constants import PROTOCOL_VERSION
 
 from bot_runner_worker.diagnostics.checks.context import CheckContext
-from bot_runner_worker.diagnostics.results import CheckResult, failed, ok, warning
+from bot_runner_worker.diagnostics.results import CheckResult, failed, ok, orchestrator_gone, warning
 from bot_runner_worker.runner import load_plugins
+from bot_runner_worker.settings import NO_TOKEN
+
+_ACCEPTED = 400
+"""The status for a worker whose token is accepted, and that then opens no WebSocket."""
+_REFUSED = (401, 403)
 
 
 async def plugins(context: CheckContext) -> CheckResult:
@@ -27,3 +34,39 @@ async def registries(context: CheckContext) -> CheckResult:
             "List the registries that you trust in REGISTRIES_ALLOWED.",
         )
     return ok(f"{len(allowed)} allowed")
+
+
+async def orchestrator(context: CheckContext) -> CheckResult:
+    """Check whether the orchestrator answers."""
+    url, answer = context.settings.orchestrator_url, context.orchestrator
+    if answer.status is None:
+        return orchestrator_gone(f"{url} does not answer ({answer.problem})")
+    if answer.status != 200:
+        return orchestrator_gone(f"{url} answers with status {answer.status}")
+    if answer.protocol not in (None, PROTOCOL_VERSION):
+        return warning(
+            f"{url} speaks the protocol {answer.protocol}, this worker {PROTOCOL_VERSION}",
+            "Run the versions of orchestrator and worker that belong together.",
+        )
+    return ok(url)
+
+
+async def token(context: CheckContext) -> CheckResult:
+    """Check whether the orchestrator accepts this worker's token."""
+    settings, status = context.settings, context.orchestrator.token_status
+    if settings.worker_token.get_secret_value() == NO_TOKEN:
+        return failed("WORKER_TOKEN is not set", "Set it to the orchestrator's GLOBAL_WORKER_TOKEN.")
+    if status is None:
+        return warning("not tried: the orchestrator does not answer")
+    if status in _REFUSED:
+        return failed(
+            f"the orchestrator refuses it for the worker {settings.worker_id}",
+            "Set WORKER_TOKEN to the orchestrator's GLOBAL_WORKER_TOKEN, or to the one that it has for this "
+            "WORKER_ID.",
+        )
+    if status != _ACCEPTED:
+        return warning(
+            f"not known: the orchestrator answered with status {status}",
+            "See the worker's log: it says whether it could register.",
+        )
+    return ok(f"accepted for the worker {settings.worker_id}")

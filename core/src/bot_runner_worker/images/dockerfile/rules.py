@@ -15,7 +15,7 @@ from bot_runner_worker.images.dockerfile.parser import (
 from bot_runner_worker.images.dockerfile.stages import BuildStage, VettedDockerfile
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import LABEL_PREFIX
-from bot_runner_worker.model.references import ImageReference
+from bot_runner_worker.model.image import ImageReference
 
 _SCRATCH = "scratch"
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from bot_runner_worker.images.dockerfile.parser import Instruction, ParsedDockerfile, refused
 from bot_runner_worker.model.identity import LABEL_PREFIX
-from bot_runner_worker.model.image import Image
-from bot_runner_worker.model.references import ImageReference
+from bot_runner_worker.model.image import Image, ImageReference
 
 _LABEL_NAME = re.compile(re.escape(LABEL_PREFIX) + r"[a-z0-9.-]+")
 

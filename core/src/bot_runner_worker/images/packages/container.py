@@ -15,7 +15,7 @@ from bot_runner_worker.images import build_errors
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
-from bot_runner_worker.model.progress import Progress
+from bot_runner_worker.model.image import Progress
 from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.settings import Settings
 

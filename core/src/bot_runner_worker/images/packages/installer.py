@@ -17,8 +17,7 @@ from bot_runner_worker.images.packages.container import START_DELAY, InstallCont
 from bot_runner_worker.images.packages.volumes import PackageVolumes
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.identity import BUILD_ROLE, CONTENT, NAMESPACE, ROLE
-from bot_runner_worker.model.image import Image
-from bot_runner_worker.model.progress import Progress
+from bot_runner_worker.model.image import Image, Progress
 from bot_runner_worker.networks.builds import BuildNetwork
 from bot_runner_worker.settings import Settings
 

@@ -1,10 +1,49 @@
-"""What stays of a job once it is over: who asked, how it ended, and the result. Pure functions."""
+"""Fields of a job when it is new, and once it is over. Pure functions."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from rxon.constants import JOB_STATUS_CANCELLED, JOB_STATUS_FINISHED, TERMINAL_STATES
+from rxon.constants import JOB_STATUS_CANCELLED, JOB_STATUS_FINISHED, JOB_STATUS_PENDING, TERMINAL_STATES
 
 from .errors import Code, is_job_error, job_error
+
+UNSUPPORTED = "_unsupported"
+"""In a job's history: names of fields of its request that are not supported here."""
+
+_TRACING_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
+# Avtomatika takes these from the body and passes some on to workers unchecked. A metadata that is no object,
+# or any result_timeout (it becomes a deadline with a fraction), makes the SDK's poll raise, and its worker
+# never asks for tasks again. webhook_url would make it call any address that a client names.
+_UNSUPPORTED_FIELDS = (
+    "dispatch_timeout",
+    "max_transitions",
+    "metadata",
+    "policy",
+    "result_timeout",
+    "security",
+    "webhook_url",
+)
+
+
+def admit(state: dict[str, Any], blueprint: str) -> None:
+    """Take unsupported fields and headers out of a new job, in place.
+
+    The fields' names stay in the job's history, for the blueprint to refuse the job. Avtomatika keeps all
+    headers of the request with the job, the client's token among them, until it begins to work on it.
+    """
+    if state.get("blueprint_name") != blueprint or state.get("status") != JOB_STATUS_PENDING:
+        return
+    headers = state.get("tracing_context")
+    if isinstance(headers, Mapping):
+        state["tracing_context"] = {
+            name: value for name, value in headers.items() if name.lower() in _TRACING_HEADERS
+        }
+    if given := [name for name in _UNSUPPORTED_FIELDS if state.get(name) is not None]:
+        state.update(dict.fromkeys(given))
+        state["state_history"] = {UNSUPPORTED: given}
+    # Avtomatika merges the metadata of a worker's result into it, and fails where it is None.
+    state["metadata"] = {}
+
 
 # Named one by one, so that a field which a later Avtomatika adds is not kept unseen.
 _KEPT = frozenset(
@@ -36,7 +75,7 @@ def is_final(state: dict[str, Any]) -> bool:
 
 
 def finalize(state: dict[str, Any], blueprint: str) -> dict[str, Any]:
-    """Make a job that has reached its end ready to be kept, in place.
+    """Finalize a job that is over, in place: what is kept is its result.
 
     Its ``result`` holds the task's data or, always, ``{"error": …}``; params, headers, the task and
     everything else that may be secret or large is dropped. Jobs that go on, and those of other blueprints,

@@ -1,16 +1,151 @@
-"""Getting messages to the receiver: in the background, several at once, again after a while if it fails."""
+"""Webhook for events of bots: which are sent, in what form, and how they get there.
+
+Form and signature are those of Standard Webhooks (standardwebhooks.com).
+"""
 
 import asyncio
+import base64
+import binascii
+import hmac
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hashlib import sha256
 from logging import getLogger
 from time import time
+from typing import Any, Self
+from uuid import NAMESPACE_URL, uuid5
 
 import aiohttp
+from orjson import dumps
 from yarl import URL
 
-from .message import Signer, WebhookMessage
+from .redaction import redact
+
+BOT_EVENTS = (
+    "bot_started",
+    "bot_crashed",
+    "bot_exited",
+    "bot_stopped",
+    "bot_expiring",
+    "bot_expired",
+    "bot_removed",
+)
+DEFAULT_SELECTION = "bot_crashed,bot_exited,bot_expiring,bot_expired,bot_stopped:reason"
+
+_WITH_REASON = ":reason"
+_ALL = "all"
+
+
+class EventSelection:
+    """The operator's choice of events.
+
+    Args:
+        types: Event types that are always sent.
+        with_reason: Event types that are sent if they have a ``reason``: one that its user stops has none.
+    """
+
+    def __init__(self, types: frozenset[str], with_reason: frozenset[str] = frozenset()) -> None:
+        self._types = types
+        self._with_reason = with_reason
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a list such as ``bot_crashed,bot_stopped:reason``; ``all`` stands for every type.
+
+        Raises:
+            ValueError: There is no such type; the text says which there are.
+        """
+        words = {word for part in text.split(",") if (word := part.strip())}
+        known = {*BOT_EVENTS, *(name + _WITH_REASON for name in BOT_EVENTS), _ALL}
+        if unknown := sorted(words - known):
+            raise ValueError(
+                f"there is no {unknown[0]!r}; use {', '.join(BOT_EVENTS)}, with {_WITH_REASON} behind a name "
+                f"for those with a reason only, or {_ALL}"
+            )
+        if _ALL in words:
+            return cls(frozenset(BOT_EVENTS))
+        with_reason = {word.removesuffix(_WITH_REASON) for word in words if word.endswith(_WITH_REASON)}
+        return cls(frozenset(words & set(BOT_EVENTS)), frozenset(with_reason))
+
+    def has(self, event_type: str, payload: Mapping[str, Any]) -> bool:
+        """Whether this event is to be sent."""
+        return event_type in self._types or (event_type in self._with_reason and bool(payload.get("reason")))
+
+
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - marks a secret, is none
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookMessage:
+    """One event on its way.
+
+    Attributes:
+        id: The same in each attempt, and for an event that a worker reported twice.
+        type: The event's type.
+        body: The JSON text, which is what is signed.
+    """
+
+    id: str
+    type: str
+    body: bytes
+
+
+def message_of(
+    worker_id: str, event_id: str, event_type: str, payload: Mapping[str, Any], at: int | None
+) -> WebhookMessage:
+    """The message for a worker's event.
+
+    Args:
+        worker_id: The worker that saw it.
+        event_id: The worker's own id of the event.
+        event_type: Such as ``bot_crashed``.
+        payload: ``user_id``, ``bot_id``, ``mode``, ``at`` (ISO 8601) and further facts.
+        at: When, in seconds since 1970, where the payload does not say.
+    """
+    data = {name: value for name, value in redact(payload).items() if name != "at"}
+    moment = payload.get("at") or datetime.fromtimestamp(at or 0, UTC).isoformat()
+    body = dumps({"type": event_type, "timestamp": str(moment), "data": {**data, "worker_id": worker_id}})
+    return WebhookMessage(str(uuid5(NAMESPACE_URL, f"bot-runner:{worker_id}:{event_id}")), event_type, body)
+
+
+class Signer:
+    """Signs messages with the secret that the receiver knows as well.
+
+    Args:
+        secret: ``whsec_`` and the key in base64, as Standard Webhooks has it; other text is the key itself.
+
+    Raises:
+        ValueError: It begins with ``whsec_``, and what follows is no base64.
+    """
+
+    def __init__(self, secret: str) -> None:
+        if not secret.startswith(_SECRET_PREFIX):
+            self._key = secret.encode()
+            return
+        try:
+            self._key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+        except binascii.Error as exc:
+            raise ValueError(f"what follows {_SECRET_PREFIX} is no base64") from exc
+
+    def headers(self, message: WebhookMessage, now: int) -> dict[str, str]:
+        """The headers of one attempt: id, time and the signature over both and the body.
+
+        Args:
+            message: What is sent.
+            now: Seconds since 1970; a receiver refuses what is old.
+        """
+        signed = b".".join((message.id.encode(), str(now).encode(), message.body))
+        signature = base64.b64encode(hmac.new(self._key, signed, sha256).digest()).decode()
+        return {
+            "Content-Type": "application/json",
+            "webhook-id": message.id,
+            "webhook-timestamp": str(now),
+            "webhook-signature": f"v1,{signature}",
+        }
+
 
 logger = getLogger(__name__)
 
