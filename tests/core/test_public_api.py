@@ -42,7 +42,7 @@ FIELDS = {
     "DeploymentSource": "mode name params summary selected_by",
     "Device": "path inside writable",
     "Files": "root content owner",
-    "Image": "id reference labels volumes environment platform size tags triggers",
+    "Image": "id reference labels volumes environment platform size tags triggers user",
     "Mount": "source target writable",
     "RegistryAuth": "username password",
     "Tools": "settings images tenant report kept notes",

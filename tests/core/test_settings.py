@@ -116,3 +116,14 @@ def test_sizes_for_people() -> None:
         "256 MiB",
         "5120 GiB",
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["worker_id", "worker_type", "runner_namespace", "docker_network", "log_level"]
+)
+def test_a_line_end_is_no_part_of_a_name(name: str) -> None:
+    """Pydantic uses the patterns of Rust, whose $ is the end of the text; Python lets a line end in."""
+    usual = {"log_level": "INFO"}.get(name, "a-name")
+    assert getattr(Settings.load(worker_token="t", **{name: usual}), name) == usual
+    with pytest.raises(SettingsError):
+        Settings.load(worker_token="t", **{name: usual + "\n"})

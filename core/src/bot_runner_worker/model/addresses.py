@@ -67,6 +67,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(head + "[^.]*".join(map(re.escape, rest.split("*"))))
 
 
+def without_credentials(url: str) -> str:
+    """An address without user and password, such as a proxy's; it may lack its scheme."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    authority, slash, path = rest.partition("/")
+    return scheme + separator + authority.rpartition("@")[2] + slash + path
+
+
 _WITH_PORT = re.compile(r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<plain>[^:\[\]]+)):(?P<port>\d{1,5})")
 
 

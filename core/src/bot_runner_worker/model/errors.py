@@ -65,6 +65,8 @@ class Code(StrEnum):
     START_FAILED = "START_FAILED"
     CONTAINER_RUNTIME_MISSING = "CONTAINER_RUNTIME_MISSING"
     START_CANCELLED = "START_CANCELLED"
+    SUPERSEDED = "SUPERSEDED"
+    TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     BOT_ALREADY_RUNNING = "BOT_ALREADY_RUNNING"
     BOT_NOT_FOUND = "BOT_NOT_FOUND"
@@ -73,6 +75,7 @@ class Code(StrEnum):
     PLUGIN_FAILED = "PLUGIN_FAILED"
     ENGINE_UNAVAILABLE = "ENGINE_UNAVAILABLE"
     NETWORK_POOL_EMPTY = "NETWORK_POOL_EMPTY"
+    NOT_ISOLATED = "NOT_ISOLATED"
     ENGINE_FAILED = "ENGINE_FAILED"
     BASE_IMAGE_UNAVAILABLE = "BASE_IMAGE_UNAVAILABLE"
     WORKER_STOPPING = "WORKER_STOPPING"
@@ -126,17 +129,17 @@ class Unavailable(BotRunnerError):
     """Our side is at fault (Engine, registry, network): trying again may help."""
 
 
-def disk_full(reason: str) -> Unavailable:
+def disk_full(figures: str = "") -> Unavailable:
     """The error for a full disk of the Engine.
 
     Args:
-        reason: The Engine's message, or figures.
+        figures: How full it is, if that is known.
     """
     return Unavailable(
         Code.ENGINE_DISK_FULL,
         "The Docker Engine's disk is full, or nearly so.",
         hint="Try again later; the operator makes room, or lowers MIN_FREE_DISK.",
-        details={"reason": reason[:500]},
+        details={"reason": figures} if figures else {},
     )
 
 

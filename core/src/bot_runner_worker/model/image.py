@@ -25,6 +25,7 @@ class Image:
         size: Bytes of all its layers.
         tags: All its tags.
         triggers: Instructions that it would add to a build on top of it (``ONBUILD``).
+        user: Whom it runs as, as ``USER`` says; empty for root.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Image:
     size: int = 0
     tags: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
+    user: str = ""
 
     @property
     def content(self) -> str:

@@ -16,7 +16,10 @@ from bot_runner_worker.model.identity import BotId, BotKey, UserId
 
 MAX_ENVIRONMENT_SIZE = 128 * 1024
 MAX_LOG_LINES = 10_000
-_ENVIRONMENT_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+_LONGEST_NAME = 80
+_MOST_FIELDS = 20
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -36,10 +39,8 @@ def _environment(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise reject("env_vars is not a mapping of names to values.")
     for name, text in value.items():
-        if not isinstance(name, str) or not _ENVIRONMENT_NAME.match(name):
-            raise reject(
-                f"env_vars: {str(name)[:80]!r} is no name of a variable (letters, digits, underscores)."
-            )
+        if not isinstance(name, str) or not _ENVIRONMENT_NAME.fullmatch(name):
+            raise reject(f"env_vars: {_shown(name)} is no name of a variable (letters, digits, underscores).")
         # The Engine takes a NUL at create and fails only at start, leaving the container behind.
         if not isinstance(text, str) or "\0" in text:
             raise reject(f"env_vars: the value of {name} is not text without NUL characters.")
@@ -50,6 +51,12 @@ def _environment(value: Any) -> dict[str, str]:
     if sum(len(name) + len(text.encode()) for name, text in value.items()) > MAX_ENVIRONMENT_SIZE:
         raise reject(f"env_vars is larger than {MAX_ENVIRONMENT_SIZE // 1024} KiB in all.")
     return dict(value)
+
+
+def _shown(name: Any) -> str:
+    # Whole or not at all: what looks like a secret is hidden afterwards, and a part would not be found.
+    text = str(name)
+    return repr(text) if len(text) <= _LONGEST_NAME else f"a text of {len(text)} characters"
 
 
 def _finite(value: Any) -> Any:
@@ -142,13 +149,17 @@ def parse(model: type[Model], params: Any) -> Model:
         raise
 
 
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) if len(str(part)) <= _LONGEST_NAME else "…" for part in location)
+
+
 def _rejection(error: ValidationError, model: type[BaseModel]) -> Rejected:
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     by_type = {problem["type"]: problem for problem in reversed(problems)}
     # A missing field is more helpful than the errors that follow from it.
     problem = by_type.get("missing") or by_type.get("extra_forbidden") or problems[0]
-    field = ".".join(str(part) for part in problem["loc"])
-    details = {"field": field, "fields": [".".join(map(str, each["loc"])) for each in problems]}
+    field = _path(problem["loc"])
+    details = {"field": field, "fields": [_path(each["loc"]) for each in problems[:_MOST_FIELDS]]}
     known = ", ".join(model.model_fields)
     if problem["type"] == "missing":
         return Rejected(

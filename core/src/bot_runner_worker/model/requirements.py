@@ -1,5 +1,6 @@
 """The rule for Python requirements: only packages of the index, by name."""
 
+import re
 from collections.abc import Iterable
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -7,6 +8,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from bot_runner_worker.model.errors import Code, Rejected
 
 _MAX_LENGTH = 500
+_CREDENTIALS = re.compile(r"//\S*@|\?\S+")
+"""User parts and queries of addresses, in which tokens travel."""
 
 
 def check_requirements(lines: Iterable[str]) -> list[str]:
@@ -45,12 +48,15 @@ def names_packages(lines: Iterable[str]) -> bool:
 def _checked(line: str) -> str:
     hint = "Write a package's name with an optional version, such as aiogram>=3 or httpx[http2]==0.28.1."
 
+    # Before it is cut: a part of a password would be hidden nowhere.
+    shown = _CREDENTIALS.sub(lambda found: "//***@" if found[0].startswith("/") else "?***", line[:1000])
+
     def reject(reason: str, advice: str = hint) -> Rejected:
         return Rejected(
             Code.INVALID_REQUIREMENT,
-            f"The requirement {line[:80]!r} {reason}.",
+            f"The requirement {shown[:80]!r} {reason}.",
             hint=advice,
-            details={"requirement": line[:200]},
+            details={"requirement": shown[:200]},
         )
 
     if len(line) > _MAX_LENGTH or not line.isprintable():
