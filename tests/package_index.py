@@ -33,6 +33,8 @@ class PackageIndex:
         self.url = ""
         self.ca = folder / "ca.crt"
         """The CA that its certificate is signed by."""
+        self.credentials = ""
+        """``user:password`` that it asks for; by default, it is open."""
         self.requests: list[str] = []
         """Paths that it was asked for."""
 
@@ -117,6 +119,10 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.index.requests.append(self.path)
+        wanted = "Basic " + base64.b64encode(self.index.credentials.encode()).decode()
+        if self.index.credentials and self.headers.get("Authorization") != wanted:
+            self.send_error(401)
+            return
         super().do_GET()
 
     def log_message(self, *_: object) -> None:
@@ -124,7 +130,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def package_index(folder: Path) -> Iterator[PackageIndex]:
+def package_index(folder: Path, *, tls: bool = True) -> Iterator[PackageIndex]:
     """An index that is served while the block runs."""
     index = PackageIndex(folder)
     (folder / "simple").mkdir(parents=True, exist_ok=True)
@@ -132,10 +138,10 @@ def package_index(folder: Path) -> Iterator[PackageIndex]:
     handler = type("Handler", (_Handler,), {"index": index})
     authority = Authority(folder)
     with ThreadingHTTPServer((address, 0), partial(handler, directory=str(folder))) as server:
-        # pip takes plain HTTP from no other machine.
-        context = authority.server_context(address)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        index.url = f"https://{address}:{server.server_port}/simple"
+        if tls:  # pip takes plain HTTP from no other machine
+            context = authority.server_context(address)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        index.url = f"http{'s' if tls else ''}://{address}:{server.server_port}/simple"
         thread = Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

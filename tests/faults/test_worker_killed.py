@@ -70,6 +70,7 @@ RESULT = "POST /_worker/tasks/result"
 
 KILLS = {
     "start: code on its way": start("before", "GET /bot.git/info/refs", link="to_git", params="git"),
+    "start: network of the build made": start("after", "POST /networks/create", params="project"),
     "start: build begun": start("before", "POST /build", params="project"),
     "start: in the middle of the build": start("during", "POST /build", params="project"),
     "start: image built": start("after", "POST /build", params="project"),

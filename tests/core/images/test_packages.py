@@ -5,16 +5,19 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
+from tests.core.images.building import FROM, Builder
 from tests.package_index import PackageIndex, package_index
 
-from bot_runner_worker.engine import EngineError, containers, volumes
+from bot_runner_worker.engine import Engine, EngineError, containers, volumes
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.images.packages import commands
 from bot_runner_worker.images.packages import volumes as package_volumes
 from bot_runner_worker.images.packages.container import InstallContainers
+from bot_runner_worker.model.identity import CACHE_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.testing.waiting import until
 
@@ -45,6 +48,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackageIndex]:
         made.add_source("evil", TAMPER)
         made.add_source("endless", "while True: print('x' * 1000)")
         made.add_source("broken", "raise SystemExit('the compiler said no')")
+        # Made in no time; the Engine would fill them when it makes an image of the packages.
+        made.add_source("holes", "for n in range(6): open(f'/x{n}', 'wb').truncate(1_000_000_000)")
         yield made
 
 
@@ -124,6 +129,74 @@ async def test_packages_are_installed_once_for_all_who_ask_for_the_same(
     assert index.requests == asked
 
 
+@pytest.mark.engine
+async def test_each_installation_is_alone_on_its_network(
+    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can stand between it and the index, from where it fills the cache that all tenants share."""
+    mine = {NAMESPACE: runner.settings.runner_namespace}
+    found: list[str] = []
+    begin = containers.start
+
+    async def look(engine: Engine, container: str) -> None:
+        rows = await containers.list_by_labels(engine, mine)
+        networks = {row["Names"][0].removeprefix("/"): row["HostConfig"]["NetworkMode"] for row in rows}
+        if "-work-" in container and networks[container] != "none":
+            assert list(networks.values()).count(networks[container]) == 1, networks
+            found.append(networks[container])
+        await begin(engine, container)
+
+    monkeypatch.setattr(containers, "start", look)
+    wanted = [["victim"], ["other"], ["victim", "other"]]
+    await asyncio.gather(*(start(runner, *each, user_id=each[-1] + each[0]) for each in wanted))
+    await runner.runner.images.packages.wait_closed()
+    assert len(set(found)) == len(found) == len(wanted) + 1  # uv itself
+    left = await runner.leftovers("networks")
+    assert not any(name in each for each in left for name in found), left
+
+
+@pytest.fixture
+def plain_index(tmp_path: Path) -> Iterator[PackageIndex]:
+    """An index without TLS."""
+    with package_index(tmp_path, tls=False) as made:
+        made.add_uv()
+        made.add_wheel("victim", {"victim.py": "WORD = 'as published'\n"})
+        yield made
+
+
+@pytest.mark.engine
+async def test_over_plain_http_nothing_is_kept_for_others(
+    make_runner: MakeRunner, plain_index: PackageIndex
+) -> None:
+    url = plain_index.url
+    # Or pip would take nothing from there.
+    trusting = f"{FROM}ENV PIP_TRUSTED_HOST={urlsplit(url).hostname}\n"
+    base = await Builder(await make_runner()).build(trusting)
+    runner = await make_runner(base_image=base.id, package_index_url=url)
+    await runner.runner.images.prepare()
+    started = await start(runner, "victim", code="import victim; print(victim.WORD, flush=True)")
+    assert started.data["status"] == "started", started.data
+    assert await said(runner, "alice") == "as published"
+    mine = {NAMESPACE: runner.settings.runner_namespace, ROLE: CACHE_ROLE}
+    assert await volumes.list_by_labels(runner.engine, mine) == {}
+    assert not any("/uv" in path for path in plain_index.requests)
+
+
+@pytest.mark.parametrize(
+    ("variables", "plain"),
+    [
+        ({}, False),
+        ({"UV_DEFAULT_INDEX": "https://index/simple", "HTTP_PROXY": "http://proxy"}, False),
+        ({"UV_DEFAULT_INDEX": "http://index/simple"}, True),
+        ({"PIP_INDEX_URL": "HTTP://index/simple"}, True),
+        ({"UV_INDEX": "https://one/simple own=http://two/simple"}, True),
+        ({"UV_FIND_LINKS": "http://files/"}, True),
+    ],
+)
+def test_what_is_over_plain_http(variables: dict[str, str], plain: bool) -> None:
+    assert package_volumes.over_plain_http(variables) == plain
+
+
 @pytest.mark.slow
 async def test_what_has_just_been_published_is_found(runner: RunnerUnderTest, index: PackageIndex) -> None:
     await start(runner, "growing")
@@ -196,6 +269,7 @@ async def test_nothing_of_a_package_runs_while_it_is_installed(runner: RunnerUnd
         pytest.param("victim>=2", "BUILD_FAILED", "victim", marks=pytest.mark.slow),
         pytest.param("broken", "BUILD_FAILED", "the compiler said no", marks=pytest.mark.engine),
         pytest.param("endless", "BUILD_FAILED", "out of memory", marks=pytest.mark.slow),
+        pytest.param("holes", "BUILD_LIMIT_EXCEEDED", "MAX_IMAGE_SIZE", marks=pytest.mark.slow),
     ],
 )
 async def test_what_cannot_be_installed_says_why_and_leaves_nothing(

@@ -130,10 +130,3 @@ async def test_a_network_removed_behind_our_back(runner: RunnerUnderTest) -> Non
 def test_the_first_free_subnet(in_use: list[str], first: str | None) -> None:
     found: Any = next(iter(free_subnets(IPv4Network("10.0.0.0/26"), 29, map(IPv4Network, in_use))), None)
     assert (str(found) if found else None) == first
-
-
-def test_builds_take_from_the_other_end() -> None:
-    found = next(
-        iter(free_subnets(IPv4Network("10.0.0.0/24"), 26, [IPv4Network("10.0.0.248/29")], from_the_end=True))
-    )
-    assert str(found) == "10.0.0.128/26"

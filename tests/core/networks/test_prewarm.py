@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.examples import BOT, inspect
+from tests.core.images.building import FROM, Builder
 
 from bot_runner_worker.engine import Engine, EngineError, containers, networks
+from bot_runner_worker.model.errors import Unavailable
 from bot_runner_worker.model.identity import INSTANCE, NAMESPACE, ROLE
 from bot_runner_worker.networks import prewarm
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
@@ -68,6 +71,81 @@ async def test_a_start_takes_one_and_another_is_made(runner: RunnerUnderTest) ->
     taken = await network_of(runner)
     assert taken in before
     assert taken not in await until_ready(runner, COUNT)
+
+
+@pytest.mark.engine
+async def test_a_build_takes_one_and_gives_none_back(runner: RunnerUnderTest) -> None:
+    before = await ready(runner)
+    async with building(runner) as taken:
+        assert taken in before
+        # No container says yet that it is taken.
+        assert taken in await until_ready(runner, COUNT + 1)
+    assert await networks.inspect(runner.engine, taken) is None
+    assert len(await runner.leftovers("networks")) == COUNT
+
+
+@pytest.mark.slow
+async def test_one_that_was_pruned_is_not_what_a_build_gets(runner: RunnerUnderTest) -> None:
+    for name in await ready(runner):
+        await networks.remove(runner.engine, name)
+    async with building(runner) as taken:
+        assert await networks.inspect(runner.engine, taken) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["fails", "is cancelled", "is cancelled while its network is made"])
+async def test_whatever_a_build_comes_to_its_network_goes(make_runner: MakeRunner, how: str) -> None:
+    runner = await make_runner(networks_ahead=0)
+    builder = Builder(runner)
+    if how == "fails":
+        await builder.failure(FROM + "RUN false\n")
+        return
+    begun = asyncio.create_task(builder.build(FROM + "RUN sleep 1000\n"))
+    if how == "is cancelled":
+        await until(builder.containers)
+    else:
+        await until(lambda: runner.leftovers("networks"))
+    begun.cancel()
+    await asyncio.wait([begun])
+    assert await builder.containers() == []
+    assert await runner.leftovers("networks") == []
+
+
+@pytest.mark.slow
+async def test_a_build_that_finds_no_free_network_says_so_and_leaves_nothing(make_runner: MakeRunner) -> None:
+    runner = await make_runner(network_pool="10.230.9.0/29")
+    builder = Builder(runner)
+    await runner.start()
+    with pytest.raises(Unavailable) as caught:
+        await builder.build(FROM + "RUN true\n")
+    assert caught.value.code == "NETWORK_POOL_EMPTY"
+    assert len(await runner.leftovers("networks")) == 1  # the bot's
+    (record,) = await runner.runner.runtime.list_bots()
+    await runner.runner.runtime.remove(record)
+    assert (await builder.build(FROM + "RUN true\n")).id
+
+
+@pytest.mark.slow
+async def test_builds_take_no_more_networks_than_there_may_be_builds(make_runner: MakeRunner) -> None:
+    runner = await make_runner(max_concurrent_builds=2)
+    builder = Builder(runner)
+    most = 0
+
+    async def look() -> None:
+        nonlocal most
+        while True:
+            found = await containers.list_by_labels(
+                runner.engine, {NAMESPACE: runner.settings.runner_namespace}
+            )
+            most = max(most, len({row["HostConfig"]["NetworkMode"] for row in found}))
+            await asyncio.sleep(0.05)
+
+    looking = asyncio.create_task(look())
+    steps = [FROM + f"RUN sleep 1 # {number}\n" for number in range(4)]
+    await asyncio.gather(*(builder.build(each, tenant=each[-2]) for each in steps))
+    looking.cancel()
+    assert most == 2
+    assert await runner.leftovers("networks") == []
 
 
 @pytest.mark.slow
@@ -137,6 +215,31 @@ async def test_the_sweep_takes_what_a_former_worker_had_ready(
 
 
 @pytest.mark.slow
+async def test_the_sweep_takes_the_network_of_a_build_whose_worker_was_killed(
+    make_runner: MakeRunner,
+) -> None:
+    runner = await make_runner(networks_ahead=0)
+    async with building(runner) as taken:
+        assert await runner.runner.runtime.sweep(_nobody) == (0, set())
+        assert await networks.inspect(runner.engine, taken) is not None
+        next_one = await make_runner(runner_namespace=runner.settings.runner_namespace, worker_id="next")
+        assert await next_one.runner.runtime.sweep(_nobody) == (1, set())
+        assert await networks.inspect(runner.engine, taken) is None
+
+
+@pytest.mark.engine
+async def test_the_sweep_takes_the_network_that_all_builds_of_former_versions_shared(
+    make_runner: MakeRunner,
+) -> None:
+    runner = await make_runner()
+    labels = {NAMESPACE: runner.settings.runner_namespace, ROLE: "network"}
+    name = f"{runner.settings.docker_network}-build"
+    await networks.create_bridge(runner.engine, name, labels=labels, options={}, subnet="10.230.9.64/26")
+    assert await runner.runner.runtime.sweep(_nobody) == (1, set())
+    assert await networks.inspect(runner.engine, name) is None
+
+
+@pytest.mark.slow
 async def test_a_worker_that_ends_leaves_none(make_runner: MakeRunner) -> None:
     made = await make_runner()
     async with Runner(made.settings.model_copy(update={"worker_id": "ends", "networks_ahead": 1})) as ending:
@@ -167,6 +270,14 @@ async def test_they_leave_most_of_the_pool_to_the_bots(
     making.cancel()
     await asyncio.wait([making])
     await prewarmed.close()
+
+
+@asynccontextmanager
+async def building(runner: RunnerUnderTest) -> AsyncIterator[str]:
+    """A build goes on meanwhile; yields the name of its network, which is gone afterwards."""
+    async with runner.runner.networks_ahead.taken() as name:
+        yield name
+    await runner.runner.networks_ahead.wait_closed()
 
 
 async def _refuse(engine: Engine, container: str) -> None:

@@ -36,6 +36,8 @@ class Cleanup:
         self._ahead = ahead
         self._engine = engine
         self._mine = {NAMESPACE: settings.runner_namespace}
+        # Of former versions, which had one for all builds.
+        self._shared_by_builds = f"{settings.docker_network}-build"
         self._build_seconds = float(settings.build_timeout_seconds)
         self._first_seen: dict[str, float] = {}
 
@@ -79,7 +81,7 @@ class Cleanup:
         return swept + len(ahead), bots
 
     async def _unused_networks(self) -> tuple[list[dict[str, Any]], set[BotKey]]:
-        """Networks that no container uses: those made ahead, and the bots of the others."""
+        """Networks that no container uses: those made ahead or for builds, and the bots of the others."""
         found = [
             network
             for network in await networks.list_by_labels(self._engine, self._mine | {ROLE: "network"})
@@ -91,7 +93,12 @@ class Cleanup:
         # A network without a bot id is shared, or made ahead; one without a user is a probe's.
         labels = [network["Labels"] for network in unused]
         bots = {BotKey.from_labels(each) for each in labels if BOT_ID in each and each.get(USER_ID)}
-        return [network for network in unused if INSTANCE in network["Labels"]], bots
+        ours = [
+            network
+            for network in unused
+            if INSTANCE in network["Labels"] or network["Name"] == self._shared_by_builds
+        ]
+        return ours, bots
 
     async def _used_networks(self) -> set[str]:
         rows = await containers.list_by_labels(self._engine, self._mine)

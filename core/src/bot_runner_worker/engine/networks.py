@@ -37,6 +37,8 @@ async def create_bridge(
         # Without this, the Engine creates a second network of the same name.
         "CheckDuplicate": True,
         "Driver": "bridge",
+        # Whatever the Engine's default-network-opts say: no bot is reached, or reaches anything, over IPv6.
+        "EnableIPv6": False,
         "Labels": dict(labels),
         "Options": dict(options),
     }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bot_runner_worker.engine import Engine, EngineError, registries
 from bot_runner_worker.engine import images as engine_images
+from bot_runner_worker.engine.messages import shown
 from bot_runner_worker.images.context import BuildContext, BuildContextWriter
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.model.errors import Code, Rejected, Unavailable
@@ -35,7 +36,7 @@ async def ready_base_image(engine: Engine, settings: Settings) -> Image:
         await registries.pull(engine, name, tag, headers={}, max_size=None, progress=silent)
         image = await engine_images.inspect(engine, settings.base_image)
     except EngineError as error:
-        raise _unavailable(settings, error.message) from error
+        raise _unavailable(settings, shown(error.message)) from error
     if image is None:
         raise _unavailable(settings, "the pull ended without an image")
     return image
@@ -69,9 +70,7 @@ def network_environment(settings: Settings) -> dict[str, str]:
     environment: dict[str, str] = {}
     if settings.ca_bundle is not None:
         environment |= dict.fromkeys(_CA_VARIABLES, CA_PATH)
-    if settings.package_index_url is not None:
-        environment |= dict.fromkeys(("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), settings.package_index_url)
-    return environment | settings.proxy_environment()
+    return environment | settings.index_environment() | settings.proxy_environment()
 
 
 def read_ca_bundle(path: Path) -> bytes:

@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -31,6 +31,7 @@ from bot_runner_worker.model.image import (
     own_repository,
 )
 from bot_runner_worker.model.requirements import check_requirements
+from bot_runner_worker.networks.prewarm import PrewarmedNetworks
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,19 @@ class ImageStore:
         engine: Keeps the images.
         settings: Namespace, base image and limits of builds.
         making: Entered for what is done when no start waits for it.
+        networks: Has one for each build and each installation.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, making: Making = nullcontext) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        making: Making = nullcontext,
+        networks: PrewarmedNetworks | None = None,
+    ) -> None:
         self._engine = engine
         self._settings = settings
+        self._networks = networks or PrewarmedNetworks(engine, settings)
         self._sandbox = BuildSandbox(engine, settings)
         self.usage = ImageUsage(engine, own_repository(settings.runner_namespace))
         self._puller = ImagePuller(
@@ -64,7 +73,7 @@ class ImageStore:
             tag=lambda pinned: self._tag("pulled", pinned),
             usage=self.usage,
         )
-        self.packages = PackageInstaller(engine, settings, making)
+        self.packages = PackageInstaller(engine, settings, self._networks, making)
         self._making = making
         slots = settings.max_concurrent_builds
         self._builds = FairQueue(slots, most_of_one=max(1, slots // 2))
@@ -115,12 +124,11 @@ class ImageStore:
         base = await self.base()
         wanted = check_requirements(requirements)
         reference = self._tag("packages", base.id, *wanted)
-        async with self._building.setdefault(reference, asyncio.Lock()):
-            image = await engine_images.inspect(self._engine, reference)
-            self.usage.count(image is not None)
-            if image is None:
-                async with self.usage.in_use([base]):
-                    image = await self._install(base, wanted, reference, tools)
+        image = await engine_images.inspect(self._engine, reference)
+        self.usage.count(image is not None)
+        if image is None:
+            async with self.usage.in_use([base]):
+                image = await self._install(base, wanted, reference, tools)
         self.usage.record(image)
         return image
 
@@ -128,7 +136,9 @@ class ImageStore:
         self, base: Image, requirements: list[str], reference: str, tools: Deployment
     ) -> Image:
         with _author_errors(self._settings):
-            async with self._builds.turn(tools.tenant):
+            async with self._turn(reference, tools.tenant) as made_meanwhile:
+                if made_meanwhile is not None:
+                    return made_meanwhile
                 installed = await self.packages.install(base, requirements, reference, tools.progress)
             if installed:
                 image = await engine_images.inspect(self._engine, reference)
@@ -170,20 +180,28 @@ class ImageStore:
         owner = "" if context.shared else tenant
         # The Dockerfile names its base images by their ids: a base that has moved on makes another image.
         reference = self._tag(context.digest, hashlib.sha256(dockerfile).hexdigest(), owner)
-        lock = self._building.setdefault(reference, asyncio.Lock())
-        async with lock:
-            image = await engine_images.inspect(self._engine, reference)
-            was_there = image is not None
-            if image is None:
-                async with self._builds.turn(tenant), self.usage.in_use(bases):
+        image = await engine_images.inspect(self._engine, reference)
+        was_there = image is not None
+        if image is None:
+            async with self._turn(reference, tenant) as image, self.usage.in_use(bases):
+                if image is None:
                     await self._build(reference, context, dockerfile, report)
-                image = await engine_images.inspect(self._engine, reference)
-            # Also one that was there: a start that was cancelled right after its build never looked.
-            await self._check(context, image)
+                    image = await engine_images.inspect(self._engine, reference)
+        # Also one that was there: a start that was cancelled right after its build never looked.
+        await self._check(context, image)
         if image is None:
             raise _gone()
         self.usage.record(image)
         return image, was_there
+
+    @asynccontextmanager
+    async def _turn(self, reference: str, tenant: str) -> AsyncIterator[Image | None]:
+        """Wait for a turn, then for whoever makes the same image; yields the image if it is there by then.
+
+        In this order: a tenant whose share is taken would otherwise keep all others waiting for this image.
+        """
+        async with self._builds.turn(tenant), self._building.setdefault(reference, asyncio.Lock()):
+            yield await engine_images.inspect(self._engine, reference)
 
     async def _check(self, context: BuildContext, image: Image | None) -> None:
         if image is None or context.shared or context.generated:
@@ -200,7 +218,8 @@ class ImageStore:
         labels = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
         if context.shared or context.generated:
             return dockerfiles.with_labels(parsed, labels).encode(), ()
-        vetted = dockerfiles.vet(parsed, await self._engine.platform())
+        platform = await self._engine.platform()
+        vetted = dockerfiles.vet(parsed, platform, context, self._settings.max_image_size)
         images = {each: await self._puller.obtain(each, None, report) for each in vetted.images}
         return vetted.render(images, labels).encode(), images.values()
 
@@ -210,14 +229,16 @@ class ImageStore:
         with _author_errors(self._settings):
             for attempt in range(_BUILD_ATTEMPTS):
                 try:
-                    await self._sandbox.build(
-                        tag=reference,
-                        tar=context.chunks(dockerfile),
-                        dockerfile=context.dockerfile,
-                        # Predefined build arguments: known without ARG, and kept out of the image's history.
-                        arguments=self._settings.proxy_environment(),
-                        progress=report,
-                    )
+                    async with self._networks.taken() as network:
+                        await self._sandbox.build(
+                            tag=reference,
+                            tar=context.chunks(dockerfile),
+                            dockerfile=context.dockerfile,
+                            network=network,
+                            # Predefined arguments: known without ARG, and kept out of the image's history.
+                            arguments=self._settings.proxy_environment(),
+                            progress=report,
+                        )
                 except BuildError as error:
                     if attempt + 1 == _BUILD_ATTEMPTS or not build_errors.lost_a_step(error):
                         raise

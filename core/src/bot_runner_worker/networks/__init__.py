@@ -1,1 +1,1 @@
-"""Networks on the Engine, from the operator's pool: for each bot or for all, and one for builds."""
+"""Networks on the Engine, from the operator's pool: for each bot or for all, and for each build."""

@@ -33,8 +33,7 @@ class BotNetworks:
 
     def is_own(self, name: str) -> bool:
         """Whether this is the name of one bot's network, and not of a shared one."""
-        prefix = f"{self._settings.docker_network}-"
-        return name.startswith(prefix) and name != f"{prefix}build"
+        return name.startswith(f"{self._settings.docker_network}-")
 
     def choose(self, bot: BotKey, before: str = "") -> str:
         """The name of the network for a bot's new container; see :meth:`ensure` and :meth:`let_go`.

@@ -27,7 +27,7 @@ def bridge_options(prefix: str, digest: str) -> dict[str, str]:
 
 
 def free_subnets(
-    pool: IPv4Network, prefix_length: int, in_use: Iterable[IPv4Network], *, from_the_end: bool = False
+    pool: IPv4Network, prefix_length: int, in_use: Iterable[IPv4Network]
 ) -> Iterator[IPv4Network]:
     """The subnets of a pool that overlap with no network in use.
 
@@ -35,7 +35,6 @@ def free_subnets(
         pool: The pool.
         prefix_length: Their size; a smaller pool has none of them.
         in_use: Networks of any size.
-        from_the_end: Begin with the last one.
     """
     if pool.prefixlen > prefix_length:
         return
@@ -44,7 +43,7 @@ def free_subnets(
     near = [each for each in in_use if each.overlaps(pool)]
     equal = {int(each.network_address) for each in near if each.prefixlen == prefix_length}
     others = [each for each in near if each.prefixlen != prefix_length]
-    for start in reversed(starts) if from_the_end else starts:
+    for start in starts:
         if start in equal:
             continue
         subnet = IPv4Network((start, prefix_length))
@@ -69,13 +68,12 @@ async def create_missing(engine: Engine, name: str, create: Callable[[], Awaitab
         await create()
     except EngineError as error:
         if error.disk_full:
-            raise disk_full(error.message) from error
+            raise disk_full() from error
         if not await _created_meanwhile(engine, name, error):
             raise Unavailable(
                 Code.ENGINE_FAILED,
                 f"The network {name} cannot be created.",
                 hint="This is for the operator: see bot-runner-worker doctor.",
-                details={"reason": error.message[:500]},
             ) from error
 
 
@@ -103,7 +101,6 @@ async def create_from_pool(
     prefix_length: int,
     labels: Mapping[str, str],
     options: Mapping[str, str],
-    from_the_end: bool = False,
 ) -> None:
     """Create a bridge network with a free subnet of the pool.
 
@@ -113,7 +110,7 @@ async def create_from_pool(
     """
     taken = [ip_network(subnet) for subnet in await networks.subnets(engine)]
     in_use = [each for each in taken if isinstance(each, IPv4Network)]
-    free = free_subnets(pool, prefix_length, in_use, from_the_end=from_the_end)
+    free = free_subnets(pool, prefix_length, in_use)
     for attempt, subnet in enumerate(free):
         try:
             await networks.create_bridge(engine, name, labels=labels, options=options, subnet=str(subnet))

@@ -1,9 +1,18 @@
 """Checks with containers: the base image, and the package index as it is reached from a build."""
 
+import asyncio
 import re
 from pathlib import PurePosixPath
 
-from bot_runner_worker.containers import Ended, OutputExceeded, json_answer, probe_container, run, temporary
+from bot_runner_worker.containers import (
+    Ended,
+    OutputExceeded,
+    json_answer,
+    probe_container,
+    probe_key,
+    run,
+    temporary,
+)
 from bot_runner_worker.diagnostics.checks.context import CheckContext
 from bot_runner_worker.diagnostics.results import CheckResult, failed, ok, warning
 from bot_runner_worker.engine import EngineError, containers
@@ -16,8 +25,9 @@ from bot_runner_worker.images.base import (
     read_ca_bundle,
 )
 from bot_runner_worker.images.disk import EngineDisk
+from bot_runner_worker.images.packages.volumes import over_plain_http
 from bot_runner_worker.model.options import Files
-from bot_runner_worker.networks.builds import BuildNetwork
+from bot_runner_worker.networks.bots import BotNetworks
 
 INDEX_SECONDS = 60
 PACKAGE = "six"
@@ -114,33 +124,19 @@ async def base_image(context: CheckContext) -> CheckResult:
 
 
 async def package_index(context: CheckContext) -> CheckResult:
-    """Download a small package where builds run: in their network, with the operator's CA and proxy."""
-    settings = context.settings
-    if context.facts.base_image is None:
+    """Download a small package where builds run: in a network of its own, with our CA and proxy."""
+    settings, image = context.settings, context.facts.base_image
+    if image is None:
         return warning("cannot be tried without the base image", "Pull the base image.")
     limit = min(INDEX_SECONDS, settings.build_timeout_seconds)
     await EngineDisk(context.engine, settings).check()
-    ca = None if settings.ca_bundle is None else read_ca_bundle(settings.ca_bundle)
-    # Not a build: a worker of this namespace takes the steps of builds that it does not know for left over.
-    name, config = probe_container(
-        settings,
-        ["sh", "-ec", _DOWNLOAD if ca is None else f"{APPEND_SYSTEM_CA}; {_DOWNLOAD}"],
-        network=await BuildNetwork(context.engine, settings).ensure(),
-        user="0:0",
-        memory=settings.build_memory_limit,
-        environment=network_environment(settings),
-        read_only=False,
-    )
+    # Not as builds take theirs: a worker of this namespace would take it for one of a worker that has ended.
+    networks = BotNetworks(context.engine, settings.model_copy(update={"network_mode": "own"}))
+    key = probe_key()
+    network = networks.choose(key)
     try:
-        async with temporary(context.engine, name, config) as container:
-            if ca is not None:
-                path = PurePosixPath(CA_PATH)
-                await containers.put_files(
-                    context.engine, container, Files(str(path.parent), {path.name: ca})
-                )
-            ended = await run(
-                context.engine, container, seconds=limit, output_limit=settings.build_output_limit
-            )
+        await networks.ensure(key, network)
+        ended = await _download(context, network, limit)
     except OutputExceeded as error:
         ended = Ended(1, out_of_memory=False, lines=error.lines)
     except TimeoutError:
@@ -148,10 +144,37 @@ async def package_index(context: CheckContext) -> CheckResult:
             f"no answer to a build within {limit} s",
             "Set PACKAGE_INDEX_URL to an index, or HTTPS_PROXY to a proxy, that builds can reach.",
         )
+    finally:
+        await asyncio.shield(networks.release(network))
     if ended.code:
         return _explained(ended)
     index = "the package index of PACKAGE_INDEX_URL" if settings.package_index_url else "PyPI"
+    if over_plain_http({**image.environment, **settings.index_environment()}):
+        return warning(
+            "packages come over plain HTTP: none is cached, and each start with new requirements builds them",
+            "Use https:// in PACKAGE_INDEX_URL, and in the base image's variables.",
+        )
     return ok(f"{index} can be reached from a build")
+
+
+async def _download(context: CheckContext, network: str, seconds: float) -> Ended:
+    settings = context.settings
+    ca = None if settings.ca_bundle is None else read_ca_bundle(settings.ca_bundle)
+    # Not a build: a worker of this namespace takes the steps of builds that it does not know for left over.
+    name, config = probe_container(
+        settings,
+        ["sh", "-ec", _DOWNLOAD if ca is None else f"{APPEND_SYSTEM_CA}; {_DOWNLOAD}"],
+        network=network,
+        user="0:0",
+        memory=settings.build_memory_limit,
+        environment=network_environment(settings) | settings.installer_environment(),
+        read_only=False,
+    )
+    async with temporary(context.engine, name, config) as container:
+        if ca is not None:
+            path = PurePosixPath(CA_PATH)
+            await containers.put_files(context.engine, container, Files(str(path.parent), {path.name: ca}))
+        return await run(context.engine, container, seconds=seconds, output_limit=settings.build_output_limit)
 
 
 def _explained(ended: Ended) -> CheckResult:

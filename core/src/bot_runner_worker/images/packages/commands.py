@@ -34,34 +34,35 @@ _UV = f"{UV_FOLDER}/ready/bin/uv"
 
 
 def install(
-    requirements: Sequence[str], how: Sequence[str], environment: Mapping[str, str], index: str | None
+    requirements: Sequence[str], how: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[str, ...]:
     """The command that installs packages with uv, for the base image's own interpreter.
 
     Args:
         requirements: Checked ones, from the index only; they come after a ``--``.
         how: :data:`WHEELS_ONLY`, :data:`REFRESHED` or :data:`WITH_BUILDS`.
-        environment: Proxies, as arguments: variables of the container would stay in the image.
-        index: Address of the operator's package index, which the base image's variables name, too; ``None``
-            for the index of those variables, or PyPI.
+        environment: Proxies and package index, as arguments: variables of the container would stay in the
+            image. What is missing is that of the base image's variables, or PyPI.
     """
 
-    def uv(*config: str) -> tuple[str, ...]:
+    def uv(variables: Mapping[str, str], *config: str) -> tuple[str, ...]:
         return (
-            *(f"{name}={value}" for name, value in environment.items()),
+            *(f"{name}={value}" for name, value in variables.items()),
             # No bytecode: uv's compiler starts the interpreter with the packages' .pth files.
             *(_UV, "pip", "install", "--system", "--break-system-packages", "--no-compile-bytecode"),
             *(*config, "--no-progress", "--system-certs", *how, "--", *requirements),
         )
 
     # A file would win over --refresh, too.
+    index = environment.get("UV_DEFAULT_INDEX")
     if index is None or how != WHEELS_ONLY:
-        return ("env", *uv("--no-config"))
+        return ("env", *uv(environment, "--no-config"))
+    others = {name: value for name, value in environment.items() if name != "UV_DEFAULT_INDEX"}
     config = f"[[index]]\nurl = {json.dumps(index)}\ndefault = true\ncache-control = {_CACHE_CONTROL}\n"
     return (
         *("sh", "-ec", f'printf %s "$1" > {_CONFIG_FILE}; shift; exec env "$@"', "install", config),
-        # The base image's variable would win over the file, and says nothing about caching.
-        *("-u", "UV_DEFAULT_INDEX", *uv("--config-file", _CONFIG_FILE)),
+        # The variable would win over the file, and says nothing about caching.
+        *("-u", "UV_DEFAULT_INDEX", *uv(others, "--config-file", _CONFIG_FILE)),
     )
 
 

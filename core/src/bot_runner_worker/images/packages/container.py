@@ -17,6 +17,7 @@ from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.model.image import Progress
 from bot_runner_worker.model.quantities import format_size
+from bot_runner_worker.networks.prewarm import PrewarmedNetworks
 from bot_runner_worker.settings import Settings
 
 START_DELAY = 0.7
@@ -35,7 +36,7 @@ class InstallStep:
     Args:
         image: Id of its image.
         command: What it runs, as root without any capability.
-        network: Name of its network.
+        online: Whether it has a network, where it is alone.
         volumes: Names of volumes by the folder where they are mounted.
         writable: Those of the folders that it may write to.
         cpu_shares: Its weight when the CPUs are busy; Docker's default is 1024.
@@ -45,21 +46,22 @@ class InstallStep:
 
     image: str
     command: tuple[str, ...]
-    network: str = NO_NETWORK
+    online: bool = False
     volumes: Mapping[str, str] = field(default_factory=dict)
     writable: frozenset[str] = frozenset()
     cpu_shares: int = 1024
     cpu: float | None = None
     remove_after: float = 0.0
 
-    def config(self, settings: Settings) -> dict[str, Any]:
-        """Body of ``POST /containers/create``."""
+    def config(self, settings: Settings, network: str = NO_NETWORK) -> dict[str, Any]:
+        """Body of ``POST /containers/create``, with the name of its network."""
         host = hardened(
+            settings,
             memory=settings.build_memory_limit,
             cpu=self.cpu or settings.build_cpu_limit,
             pids=settings.build_pids_limit,
             log_size=_LOG_SIZE,
-            network=self.network,
+            network=network,
             ulimits={"fsize": settings.max_image_size, "core": 0},
         )
         mounts = [
@@ -86,16 +88,18 @@ class InstallStep:
 
 
 class InstallContainers:
-    """Runs the steps of installations, and removes their containers.
+    """Runs the steps of installations, and removes their containers and networks.
 
     Args:
         engine: The Engine.
         settings: The limits of builds.
+        networks: Has one for each step.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, networks: PrewarmedNetworks) -> None:
         self._engine = engine
         self._settings = settings
+        self._networks = networks
         self._disk = EngineDisk(engine, settings)
         self._removals = BackgroundTasks()
 
@@ -112,12 +116,14 @@ class InstallContainers:
             EngineError: If the Engine refuses something.
             Rejected: ``BUILD_LIMIT_EXCEEDED``.
             TimeoutError: After ``BUILD_TIMEOUT_SECONDS``.
-            Unavailable: ``ENGINE_DISK_FULL``.
+            Unavailable: ``ENGINE_DISK_FULL``, or ``NETWORK_POOL_EMPTY``.
         """
         await self._disk.check()
         name = f"{self._settings.docker_network}-work-{secrets.token_hex(6)}"
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(temporary(self._engine, name, step.config(self._settings)))
+            network = await stack.enter_async_context(self._networks.taken()) if step.online else NO_NETWORK
+            config = step.config(self._settings, network)
+            await stack.enter_async_context(temporary(self._engine, name, config))
             yield name, await watched(self._run(name, progress), self._watch(name))
             # Removing it takes time and CPU that no start waits for.
             self._removals.start(_close(stack.pop_all(), after=step.remove_after))
@@ -148,18 +154,26 @@ class InstallContainers:
         return ended.lines
 
     async def _watch(self, container: str) -> Never:
-        limit = self._settings.max_image_size
         while True:
             await asyncio.sleep(_DISK_INTERVAL)
             await self._disk.check()
-            found = await containers.inspect(self._engine, container, size=True)
-            if found is not None and found.get("SizeRw", 0) > limit:
-                raise Rejected(
-                    Code.BUILD_LIMIT_EXCEEDED,
-                    f"The packages take more than {format_size(limit)}.",
-                    hint="Leave some out, or ask the operator to raise MAX_IMAGE_SIZE.",
-                    details={"limit": "disk", "limit_bytes": limit},
-                )
+            await self.check_size(container)
+
+    async def check_size(self, container: str) -> None:
+        """Check what a container has written, by the lengths of its files.
+
+        Raises:
+            Rejected: ``BUILD_LIMIT_EXCEEDED``.
+        """
+        limit = self._settings.max_image_size
+        found = await containers.inspect(self._engine, container, size=True)
+        if found is not None and found.get("SizeRw", 0) > limit:
+            raise Rejected(
+                Code.BUILD_LIMIT_EXCEEDED,
+                f"The packages take more than {format_size(limit)}.",
+                hint="Leave some out, or ask the operator to raise MAX_IMAGE_SIZE.",
+                details={"limit": "disk", "limit_bytes": limit},
+            )
 
 
 async def _close(stack: AsyncExitStack, *, after: float) -> None:

@@ -18,7 +18,7 @@ from bot_runner_worker.images.packages.volumes import PackageVolumes
 from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.identity import BUILD_ROLE, CONTENT, NAMESPACE, ROLE
 from bot_runner_worker.model.image import Image, Progress
-from bot_runner_worker.networks.builds import BuildNetwork
+from bot_runner_worker.networks.prewarm import PrewarmedNetworks
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -40,15 +40,17 @@ class PackageInstaller:
     Args:
         engine: The Engine.
         settings: Limits of builds.
+        networks: Has one for each step.
         making: Entered for work in the background.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, making: Making = nullcontext) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, networks: PrewarmedNetworks, making: Making = nullcontext
+    ) -> None:
         self._engine = engine
         self._settings = settings
         self._making = making
-        self._network = BuildNetwork(engine, settings)
-        self._steps = InstallContainers(engine, settings)
+        self._steps = InstallContainers(engine, settings, networks)
         self._volumes = PackageVolumes(engine, settings, self._steps)
         self._finishing = BackgroundTasks()
 
@@ -72,7 +74,7 @@ class PackageInstaller:
             EngineError: If the Engine refuses something.
             Unavailable: If the Engine does not answer.
         """
-        await self._volumes.are_ready(base, await self._network.ensure())
+        await self._volumes.are_ready(base)
 
     async def install(
         self, base: Image, requirements: Sequence[str], reference: str, progress: Progress
@@ -95,10 +97,9 @@ class PackageInstaller:
             TimeoutError: After ``BUILD_TIMEOUT_SECONDS``.
             Unavailable: ``ENGINE_DISK_FULL``, or if the Engine does not answer.
         """
-        network = await self._network.ensure()
-        if not await self._volumes.are_ready(base, network):
+        if not await self._volumes.are_ready(base):
             return False
-        install = partial(self._install, base, requirements, reference, network, progress)
+        install = partial(self._install, base, requirements, reference, progress)
         try:
             await self._install_wheels(install)
         except BuildError as error:
@@ -132,24 +133,27 @@ class PackageInstaller:
         base: Image,
         requirements: Sequence[str],
         reference: str,
-        network: str,
         progress: Progress,
         how: Sequence[str],
     ) -> None:
         wheels_only = how != commands.WITH_BUILDS
         settings = self._settings
-        environment, index = settings.proxy_environment(), settings.package_index_url
+        # Building a package from its source runs its code: that sees what bots see, in the base image.
+        environment = settings.installer_environment() if wheels_only else {}
         cache = {commands.CACHE_FOLDER: self._volumes.cache} if wheels_only else {}
         step = InstallStep(
             image=base.id,
-            command=commands.install(requirements, how, environment, index),
-            network=network,
+            command=commands.install(requirements, how, environment),
+            online=True,
             volumes={commands.UV_FOLDER: self._volumes.uv(base), **cache},
             writable=frozenset(cache),
             cpu=await self._cpu() if wheels_only else None,
             remove_after=START_DELAY,
         )
         async with self._steps.run(step, progress) as (container, _):
+            if not wheels_only:
+                # Files of holes are made in no time, and the Engine fills them when it commits.
+                await self._steps.check_size(container)
             await self._commit(container, reference, base.id, reference)
 
     async def _cpu(self) -> float:

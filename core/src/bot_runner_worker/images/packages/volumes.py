@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from hashlib import sha256
 from time import monotonic
 
@@ -10,7 +11,7 @@ from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.images.base import silent
 from bot_runner_worker.images.packages import commands
 from bot_runner_worker.images.packages.container import InstallContainers, InstallStep
-from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.model.errors import BotRunnerError, Rejected
 from bot_runner_worker.model.identity import CACHE_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.settings import Settings
@@ -22,6 +23,17 @@ RETRY_AFTER = 600.0
 
 MEASURED_EVERY = 20
 """Installations between two measurements of the cache."""
+
+_INDEXES = frozenset(
+    {"UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"}
+    | {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"}
+)
+"""Variables of uv and pip with addresses of packages."""
+
+
+def over_plain_http(environment: Mapping[str, str]) -> bool:
+    """Whether variables, such as those of a base image, name a package index without TLS."""
+    return any("http://" in value.lower() for name, value in environment.items() if name in _INDEXES)
 
 
 class PackageVolumes:
@@ -53,17 +65,22 @@ class PackageVolumes:
         """Name of the volume with uv for a base image."""
         return self._name("uv", commands.UV_VERSION, base.id)
 
-    async def are_ready(self, base: Image, network: str) -> bool:
+    async def are_ready(self, base: Image) -> bool:
         """Create both volumes if they are missing; returns whether they are ready.
+
+        They never are where the package index is asked over plain HTTP: all tenants would get what anybody on
+        the way there has made of it.
 
         Args:
             base: The base image.
-            network: A network from which the package index is reached.
 
         Raises:
             EngineError: If the Engine refuses something.
-            Unavailable: If the Engine does not answer.
+            Unavailable: If the Engine does not answer, or has no room or network left.
         """
+        environment = self._settings.installer_environment()
+        if over_plain_http({**base.environment, **environment}):
+            return False
         uv = self.uv(base)
         async with self._fetching:
             if uv in self._ready:
@@ -74,15 +91,15 @@ class PackageVolumes:
                 await volumes.create(self._engine, name, self._labels)
             step = InstallStep(
                 image=base.id,
-                command=commands.fetch_uv(self._settings.proxy_environment()),
-                network=network,
+                command=commands.fetch_uv(environment),
+                online=True,
                 volumes={commands.UV_FOLDER: uv},
                 writable=frozenset({commands.UV_FOLDER}),
             )
             try:
                 async with self._steps.run(step, silent):
                     pass
-            except (BuildError, BotRunnerError, TimeoutError) as error:
+            except (BuildError, Rejected, TimeoutError) as error:
                 said = error.log[-1:] if isinstance(error, BuildError) else []
                 reason = said[0] if said else error
                 logger.warning("uv %s cannot be had, pip does its work: %s", commands.UV_VERSION, reason)
