@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from bot_runner_worker.aio import FairQueue
+from bot_runner_worker.aio import FairQueue, Turn
 
 
 class Work:
@@ -116,6 +116,52 @@ async def test_what_waits_for_something_else_lends_its_turn_and_goes_on_first() 
 
     await asyncio.gather(lends(), other("b"), other("c"))
     assert order == ["a begins", "b", "a goes on", "c"]
+
+
+async def test_who_is_cancelled_while_the_turn_is_lent_waits_for_none() -> None:
+    queue = FairQueue(1)
+
+    async def lends() -> None:
+        async with queue.turn("a") as turn, turn.lent():
+            await asyncio.sleep(3600)
+
+    lending = asyncio.create_task(lends())
+    await asyncio.sleep(0)
+    async with queue.turn("b"):
+        await asyncio.sleep(0)
+        lending.cancel()
+        await asyncio.wait([lending])
+    async with queue.turn("c"):
+        assert queue.waiting == 0
+
+
+async def test_a_turn_that_is_lent_twice_at_once_is_one_turn() -> None:
+    queue = FairQueue(1)
+    work = Work(queue)
+
+    async def lend(turn: Turn, end: asyncio.Event) -> None:
+        async with turn.lent():
+            await end.wait()
+
+    first, second = asyncio.Event(), asyncio.Event()
+    async with queue.turn("a") as turn:
+        lending = [asyncio.create_task(lend(turn, end)) for end in (first, second)]
+        await asyncio.sleep(0)
+        others = [work.post("b", number) for number in range(2)]
+        await asyncio.sleep(0)
+        assert work.at_work == {"b": 1}
+        first.set()
+        await asyncio.wait([lending[0]])
+        second.set()
+        await work.end(others[0])
+        await asyncio.wait(lending)
+        assert work.at_work["b"] == 0
+        late = asyncio.create_task(lend(turn, second))
+    # Whoever comes back after the turn's end keeps nothing.
+    await late
+    await work.end(others[1])
+    async with queue.turn("c"):
+        assert queue.waiting == 0
 
 
 async def test_an_error_gives_the_slot_back() -> None:

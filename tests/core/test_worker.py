@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from rxon.exceptions import RxonError, RxonNetworkError
-from rxon.models import SecurityContext, TaskResult, WorkerEventPayload
+from rxon.models import (
+    Resources,
+    SecurityContext,
+    TaskResult,
+    WorkerCapabilities,
+    WorkerEventPayload,
+    WorkerRegistration,
+)
 from rxon.security import sign_payload, verify_signature
 
 from bot_runner_worker.diagnostics.results import State
@@ -174,6 +181,38 @@ async def test_the_check_tells_whether_it_was_reached_recently(
     assert "it answers with status 503" in transport.check().finding
 
 
+def registration(engine: str) -> WorkerRegistration:
+    capabilities = WorkerCapabilities("host", "ip", {}, extra={transports.ENGINE: engine})
+    return WorkerRegistration(
+        worker_id="w",
+        worker_type="t",
+        supported_skills=[],
+        resources=Resources(),
+        installed_software={},
+        installed_artifacts=[],
+        capabilities=capabilities,
+    )
+
+
+async def test_a_registration_that_is_refused_is_told_as_the_orchestrator_says_it(
+    orchestrator: Orchestrator, transport: OrchestratorTransport
+) -> None:
+    orchestrator.answers = [(409, {"error": "These bots run on another Engine. End that worker."})]
+    with pytest.raises(RxonError, match=r"^These bots run on another Engine\. End that worker\.$"):
+        await transport.register(registration("AAAA"))
+    assert transport.registered_engine == ""
+
+    # Other answers, such as those to polls, do not change it.
+    await transport._request("GET", "/")
+    check = transport.check()
+    assert check.state is State.FAILED
+    assert "it refuses this worker: These bots run on another Engine" in check.finding
+
+    await transport.register(registration("AAAA"))
+    assert transport.check().state is State.OK
+    assert transport.registered_engine == "AAAA"
+
+
 class Delivery:
     """Delivers events when it is told to."""
 
@@ -270,6 +309,29 @@ async def test_a_task_that_the_orchestrator_cancels_is_over() -> None:
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert len(tasks) == 0
+
+
+async def test_a_task_that_is_cancelled_again_and_again_tidies_up_once() -> None:
+    """The orchestrator repeats a cancellation until the task is gone."""
+    tidied: list[str] = []
+    tasks = RunningTasks()
+
+    async def work() -> Outcome:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            for step in ("container", "network", "image"):
+                await asyncio.sleep(0.02)
+                tidied.append(step)
+        return DONE
+
+    cancelled = asyncio.create_task(tasks.run(work()))
+    await until(lambda: len(tasks) == 1)
+    while not cancelled.done():
+        cancelled.cancel()
+        await asyncio.sleep(0.005)
+    assert cancelled.cancelled()
+    assert tidied == ["container", "network", "image"]
 
 
 async def test_a_task_that_will_not_end_does_not_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,10 @@ async def test_the_same_start_many_times_at_once(mode: str, pair: Pair) -> None:
 async def test_different_starts_of_one_bot_at_once(pair: Pair) -> None:
     requests = [("start", {"bot_id": "unlike", **simple(IDLE_BOT + f"# {n}\n")}) for n in range(AT_ONCE)]
     results = await pair.all(requests)
-    assert Counter(map(answer, results)) == {"started": 1, "BOT_ALREADY_RUNNING": AT_ONCE - 1}
+    answers = Counter(map(answer, results))
+    # Of those that wait for the first, the newest supersedes the others.
+    assert answers["started"] == 1
+    assert set(answers) <= {"started", "SUPERSEDED", "BOT_ALREADY_RUNNING"}
     (found,) = [each["container_id"] for each in results if answer(each) == "started"]
     assert await pair.containers("unlike") == [(found, "running")]
 
@@ -76,10 +79,10 @@ async def test_different_starts_of_one_bot_at_once(pair: Pair) -> None:
 async def test_replacements_of_one_bot_at_once(pair: Pair) -> None:
     codes = [IDLE_BOT + f"# {n}\n" for n in range(AT_ONCE)]
     results = await pair.all([("start", {"bot_id": "new", **simple(code, replace=True)}) for code in codes])
-    assert set(map(answer, results)) == {"started"}
+    assert {"started"} <= set(map(answer, results)) <= {"started", "SUPERSEDED"}
     ((found, state),) = await pair.containers("new")
     assert state == "running"
-    assert found in [each["container_id"] for each in results]
+    assert found in [each.get("container_id") for each in results]
 
 
 async def test_starts_against_stops(pair: Pair) -> None:

@@ -114,6 +114,11 @@ class Interruption:
         self._before = 0
         self._error: BotRunnerError | None = None
 
+    @property
+    def error(self) -> BotRunnerError | None:
+        """What the block was told to end with, if it was."""
+        return self._error
+
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
         assert self._task is not None
@@ -201,8 +206,7 @@ class FairQueue:
         try:
             yield turn
         finally:
-            if not turn.is_given_back:
-                self._give_back(tenant)
+            turn.end()
 
     async def _take(self, tenant: str, *, first: bool = False) -> None:
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -249,7 +253,7 @@ class FairQueue:
 
 
 class Turn:
-    """A turn that is held.
+    """A turn that is held, until it ends.
 
     Args:
         queue: Where it was taken.
@@ -259,15 +263,38 @@ class Turn:
     def __init__(self, queue: FairQueue, tenant: str) -> None:
         self._queue = queue
         self._tenant = tenant
-        self.is_given_back = False
+        self._held = True
+        self._lent = 0
+        self._over = False
+        self._taking = asyncio.Lock()
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[None]:
-        """Let others work while the block waits; then go on before those who wait."""
-        self._queue._give_back(self._tenant)
-        self.is_given_back = True
+        """Let others work while the block waits; then go on before those who wait.
+
+        Blocks may overlap. One that fails or is cancelled does not wait for a turn again: what is left to do
+        is tidying up.
+        """
+        self._lent += 1
+        self._give_back()
         try:
             yield
         finally:
-            await self._queue._take(self._tenant, first=True)
-            self.is_given_back = False
+            self._lent -= 1
+        async with self._taking:
+            # Whoever was left behind, and comes back when the turn is over, gets none.
+            if not (self._held or self._lent or self._over):
+                await self._queue._take(self._tenant, first=True)
+                self._held = True
+                if self._over:
+                    self._give_back()
+
+    def end(self) -> None:
+        """Give the turn back for good."""
+        self._over = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._queue._give_back(self._tenant)

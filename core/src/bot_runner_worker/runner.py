@@ -12,6 +12,7 @@ from bot_runner_worker.bots.supervisor import Supervisor
 from bot_runner_worker.engine import Engine
 from bot_runner_worker.images.gc import ImageCollector
 from bot_runner_worker.images.store import ImageStore
+from bot_runner_worker.isolation.guard import IsolationGuard
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
 from bot_runner_worker.plugins.loading import load
 from bot_runner_worker.plugins.manager import Plugins
@@ -38,10 +39,17 @@ class Runner:
         self.engine = Engine(settings.docker_host)
         self.networks_ahead = PrewarmedNetworks(self.engine, settings)
         self.runtime = DockerRuntime(self.engine, settings, self.networks_ahead)
-        self.admission = Admission(self.runtime, settings.max_bots_per_user)
-        self.images = ImageStore(self.engine, settings, self.admission.making)
+        self.admission = Admission(self.runtime, settings.max_bots_per_user, settings.max_concurrent_tasks)
+        self.images = ImageStore(self.engine, settings, self.admission.making, self.networks_ahead)
+        self.isolation = IsolationGuard(self.engine, settings, self.images.base)
         self._task_runner = TaskRunner(
-            settings, self.plugins, self.images, self.runtime, self.admission, observer
+            settings,
+            self.plugins,
+            self.images,
+            self.runtime,
+            self.admission,
+            observer,
+            self.isolation.ensure_closed,
         )
         self.tasks = self._task_runner.tasks
         self.announcer = self._task_runner.announcer
@@ -61,10 +69,16 @@ class Runner:
 
     async def __aexit__(self, *_: object) -> None:
         await self.plugins.close()
+        await self.isolation.close()
         await self.images.close()
         await self.runtime.close()
         await self.networks_ahead.close()
         await self.engine.close()
+
+    @property
+    def waiting(self) -> int:
+        """See :attr:`TaskRunner.waiting`."""
+        return self._task_runner.waiting
 
     async def run_task(self, name: str, params: Any, report: Report) -> Outcome:
         """See :meth:`TaskRunner.run_task`."""

@@ -1,6 +1,9 @@
 """Addresses: each one that a host has is judged, and what is judged is what the caller dials."""
 
+import asyncio
 import socket
+import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +13,7 @@ from pydantic import SecretStr
 from bot_runner_worker.model.errors import BotRunnerError, Rejected, Unavailable
 from bot_runner_worker.outbound import OutboundPolicy
 from bot_runner_worker.settings import Settings
+from bot_runner_worker.testing.waiting import until
 
 PUBLIC = [
     "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "169.254.170.2",
@@ -130,3 +134,26 @@ async def test_a_silent_name_server_is_ours(monkeypatch: pytest.MonkeyPatch) -> 
     error = await refusal("example.com")
     assert isinstance(error, Unavailable)
     assert error.code == "HOST_LOOKUP_FAILED"
+
+
+async def test_silent_name_servers_do_not_keep_others_from_being_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = threading.Event()
+    asked = Counter[str]()
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[Any]:
+        asked[host] += 1
+        if host == "silent.example":
+            answer.wait(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    policy = OutboundPolicy(Settings(worker_token=SecretStr("x")))
+    silent = [asyncio.create_task(policy.resolve("silent.example", 443)) for _ in range(64)]
+    try:
+        await until(lambda: asked["silent.example"] == 64, 10)
+        assert [str(each) for each in await policy.resolve("other.example", 443)] == ["8.8.8.8"]
+    finally:
+        answer.set()
+        await asyncio.gather(*silent)

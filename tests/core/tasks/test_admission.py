@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.core.examples import BOT, answer
 
+from bot_runner_worker.aio import Turn
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
 
@@ -48,13 +49,13 @@ async def test_a_stop_ends_all_starts_that_were_there_before_it_and_none_after(r
 async def test_a_start_that_fails_or_is_cancelled_gives_its_place_back(runner: MemoryRunner) -> None:
     admission = runner.admission
 
-    async def fail(bot_id: str) -> None:
-        async with admission.place_for(BotKey("alice", bot_id)):
-            await asyncio.sleep(0.01)
-            raise ValueError(bot_id)
+    async def fail(_: Turn) -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError
 
     for _ in range(3):
-        failing = [asyncio.create_task(fail(f"bot-{n}")) for n in range(3)]
+        bots = [BotKey("alice", f"bot-{n}") for n in range(3)]
+        failing = [asyncio.create_task(admission.start(bot, fail, content="x")) for bot in bots]
         await asyncio.sleep(0.005)
         assert len(admission.starting("alice")) == 3
         failing[0].cancel()

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 from bot_runner_worker.model.addresses import HostList
@@ -12,6 +14,10 @@ from bot_runner_worker.outbound.url import SourceUrl, parse_url
 from bot_runner_worker.settings import Settings
 
 LOOKUP_SECONDS = 10.0
+
+_LOOKUPS = ThreadPoolExecutor(128, thread_name_prefix="lookup")
+"""A lookup that is given up keeps its thread until the resolver's own time is over, half a minute or more: it
+must not be one of asyncio's few, or a tenant's silent name server stops the lookups of all."""
 
 
 class OutboundPolicy:
@@ -134,7 +140,8 @@ async def _look_up(host: str, port: int) -> list[Address]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(LOOKUP_SECONDS):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(_LOOKUPS, ask)
     except (TimeoutError, socket.gaierror, UnicodeError, OverflowError) as error:
         if isinstance(error, TimeoutError) or getattr(error, "errno", None) == socket.EAI_AGAIN:
             raise Unavailable(

@@ -1,6 +1,7 @@
 """Tools that hooks get: settings, images, progress, build contexts."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -124,10 +125,16 @@ class RequestImages:
 
     Args:
         images: Where the images come from.
+        turn_lent: Entered while the request waits for a build, which is a queue of its own.
     """
 
-    def __init__(self, images: ImageProvider) -> None:
+    def __init__(
+        self,
+        images: ImageProvider,
+        turn_lent: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self._images = images
+        self._turn_lent = turn_lent
         self._known: dict[str, Image] = {}
 
     def known(self, image: Image) -> Image | None:
@@ -149,11 +156,15 @@ class RequestImages:
 
     async def build(self, context: BuildContext, tools: Tools) -> Image:
         """See :class:`ImageProvider`."""
-        return await self._pass_on(self._images.build(context, tools))
+        with timeout_paused():
+            async with self._turn_lent():
+                return await self._pass_on(self._images.build(context, tools))
 
     async def with_packages(self, requirements: Sequence[str], tools: Tools) -> Image:
         """See :class:`ImageProvider`."""
-        return await self._pass_on(self._images.with_packages(requirements, tools))
+        with timeout_paused():
+            async with self._turn_lent():
+                return await self._pass_on(self._images.with_packages(requirements, tools))
 
     async def pull(self, reference: str, tools: Tools, *, auth: RegistryAuth | None = None) -> Image:
         """See :class:`ImageProvider`."""

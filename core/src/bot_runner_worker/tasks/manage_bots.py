@@ -1,10 +1,11 @@
 """The tasks about existing bots: stop, restart, logs, list, status."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from bot_runner_worker.aio import Turn
 from bot_runner_worker.bots.admission import Admission, StartUnderWay
 from bot_runner_worker.bots.announcements import Announcer
 from bot_runner_worker.bots.diagnosis import LAST_LINES, clean_last_lines, hint_for
@@ -36,23 +37,30 @@ class BotManager:
         announcer: Publishes events.
         runtime: Runs bots.
         admission: Serialises the work on each bot.
+        ensure_closed: Raises unless bots are closed off from the host as far as that is required.
     """
 
     def __init__(
-        self, settings: Settings, announcer: Announcer, runtime: BotRuntime, admission: Admission
+        self,
+        settings: Settings,
+        announcer: Announcer,
+        runtime: BotRuntime,
+        admission: Admission,
+        ensure_closed: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._announcer = announcer
         self._runtime = runtime
         self._admission = admission
+        self._ensure_closed = ensure_closed
 
     async def stop(self, params: Mapping[str, Any]) -> Stopped:
         """Serve ``stop_bot``: the bot is stopped, and can still be read.
 
-        A bot that is not there is no error. A start that is under way is ended.
+        A bot that is not there is no error. A start that is under way or waits is ended.
         """
         bot = parse(StopBot, params).bot
-        async with self._admission.stopping(bot) as ended_start:
+        async with self._admission.stopping(bot) as ended_start, self._admission.short_task(bot.user_id):
             record = await self._runtime.find(bot)
             if record is None:
                 status = "stopped" if ended_start else "not_found"
@@ -69,17 +77,24 @@ class BotManager:
         Raises:
             Rejected: ``BOT_NOT_FOUND``, ``BOT_EXPIRED``, ``QUOTA_EXCEEDED``, or ``START_CANCELLED`` if the
                 bot was stopped meanwhile.
+            Unavailable: ``NOT_ISOLATED``, or if the Engine does not answer.
         """
         bot = parse(RestartBot, params).bot
+
+        async def restart(_: Turn) -> BotRecord:
+            record = await self._restartable(bot)
+            await self._ensure_closed()
+            return await self._runtime.restart(record)
+
         try:
-            async with self._admission.place_for(bot):
-                restarted = await self._runtime.restart(await self._restartable(bot))
+            restarted, joined = await self._admission.start(bot, restart)
         except Rejected as error:
             if error.code == Code.QUOTA_EXCEEDED:
                 # For a bot that cannot be restarted anyway, that is the better answer.
                 await self._restartable(bot)
             raise
-        await self._announcer.tell(EventType.STARTED, restarted)
+        if not joined:
+            await self._announcer.tell(EventType.STARTED, restarted)
         return started(restarted, "started")
 
     async def _restartable(self, bot: BotKey) -> BotRecord:
@@ -100,7 +115,8 @@ class BotManager:
             Rejected: ``BOT_NOT_FOUND``.
         """
         request = parse(GetLogs, params)
-        found = await self._runtime.logs(request.bot, lines=request.lines, since=request.since)
+        async with self._admission.short_task(request.bot.user_id):
+            found = await self._runtime.logs(request.bot, lines=request.lines, since=request.since)
         if found is None:
             raise _not_found(request.bot)
         record, page = found
@@ -109,9 +125,10 @@ class BotManager:
     async def list_bots(self, params: Mapping[str, Any]) -> BotList:
         """Serve ``list_bots``, with bots whose first start has made no container yet."""
         user_id = parse(ListBots, params).user_id
-        # In this order: a start that ends in between is found among the bots.
-        starting = {each.bot: each for each in self._admission.starting(user_id)}
-        records = await self._runtime.list_bots(user_id)
+        async with self._admission.short_task(user_id):
+            # In this order: a start that ends in between is found among the bots.
+            starting = {each.bot: each for each in self._admission.starting(user_id)}
+            records = await self._runtime.list_bots(user_id)
         rows = [_row(record) for record in records if not _gives_way(record, starting)]
         rows += [_starting_row(start) for start in starting.values() if start.bot.bot_id not in _ids(rows)]
         return BotList(rows, len(rows), self._settings.max_bots_per_user)
@@ -119,6 +136,10 @@ class BotManager:
     async def status(self, params: Mapping[str, Any]) -> StatusReport:
         """Serve ``check_status``; a bot that is not there is no error."""
         bot = parse(CheckStatus, params).bot
+        async with self._admission.short_task(bot.user_id):
+            return await self._status(bot)
+
+    async def _status(self, bot: BotKey) -> StatusReport:
         # In this order, see list_bots.
         starting = {each.bot: each for each in self._admission.starting(bot.user_id)}
         record = await self._runtime.find(bot)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot_runner_worker.engine import EngineError
+from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.model.errors import BotRunnerError, Code, Unavailable, disk_full
 from bot_runner_worker.model.results import Result
 from bot_runner_worker.redaction import Redactor
@@ -47,6 +48,9 @@ async def outcome_of(work: Callable[[], Awaitable[Result]], redactor: Redactor) 
     try:
         return Outcome(Ending.SUCCESS, redactor.data((await work()).to_dict()))
     except BotRunnerError as error:
+        if isinstance(error.__cause__, (EngineError, BuildError)):
+            # Tenants are shown less of it.
+            logger.info("%s, in the Engine's words: %s", error.code, redactor.text(str(error.__cause__)))
         failure = error
     except EngineError as error:
         logger.warning("the Engine refused a call: %s", redactor.text(str(error)))
@@ -65,10 +69,9 @@ async def outcome_of(work: Callable[[], Awaitable[Result]], redactor: Redactor) 
 
 def _refused(error: EngineError) -> Unavailable:
     if error.disk_full:
-        return disk_full(error.message)
+        return disk_full()
     return Unavailable(
         Code.ENGINE_FAILED,
         "The Docker Engine refused a call.",
         hint="Try again later; the operator finds the cause in the worker's log.",
-        details={"reason": error.message[:500]},
     )

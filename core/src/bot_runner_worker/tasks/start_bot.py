@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 
+from bot_runner_worker.aio import Turn
 from bot_runner_worker.bots.admission import Admission
 from bot_runner_worker.bots.announcements import Announcer
+from bot_runner_worker.bots.container_config import root_note
 from bot_runner_worker.bots.protocol import BotRuntime
 from bot_runner_worker.engine import ENGINE_TROUBLE
 from bot_runner_worker.images.context import bounded_notes, notes_of
@@ -40,6 +43,7 @@ class BotStarter:
         runtime: Runs bots.
         admission: Who may start how many.
         announcer: Publishes events.
+        ensure_closed: Raises unless bots are closed off from the host as far as that is required.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class BotStarter:
         runtime: BotRuntime,
         admission: Admission,
         announcer: Announcer,
+        ensure_closed: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._plugins = plugins
@@ -57,6 +62,7 @@ class BotStarter:
         self._runtime = runtime
         self._admission = admission
         self._announcer = announcer
+        self._ensure_closed = ensure_closed
 
     async def start(self, params: Mapping[str, Any], progress: StartProgress) -> Started:
         """Serve a ``start_bot`` task.
@@ -72,17 +78,24 @@ class BotStarter:
         start, request = self._plugins.claim(params)
         limits = _effective_limits(start.resource_limits, self._settings)
         request_digest = _request_digest(params)
-        async with self._admission.place_for(start.bot, mode=request.mode):
+
+        async def work(turn: Turn) -> Started:
             existing = await self._runtime.find(start.bot)
             live = existing if existing is not None and existing.status.is_live else None
             if live is not None and not start.replace:
                 return _answer_for_running(live, request_digest)
+            await self._ensure_closed()
+            images = RequestImages(self._images, turn.lent)
             try:
-                return await self._deploy(start, request, limits, request_digest, existing, progress)
+                return await self._deploy(start, request, limits, request_digest, existing, images, progress)
             except asyncio.CancelledError:
                 if existing is None:
                     await asyncio.shield(self._take_back(start.bot))
                 raise
+
+        content = f"{request_digest} {start.replace}"
+        answer, joined = await self._admission.start(start.bot, work, content=content, mode=request.mode)
+        return replace(answer, status="already_running", replaced=False, notes=[]) if joined else answer
 
     async def _take_back(self, bot: BotKey) -> None:
         """Remove a bot that came up at the very moment when its start was cancelled."""
@@ -101,10 +114,10 @@ class BotStarter:
         limits: Limits,
         request_digest: str,
         existing: BotRecord | None,
+        images: RequestImages,
         progress: StartProgress,
     ) -> Started:
         stage = Stage.PREPARE
-        images = RequestImages(self._images)
         tools = Tools(self._settings, images, start.user_id, progress.within)
         with ExitStack() as cleanup:
             try:
@@ -144,7 +157,7 @@ class BotStarter:
                 error.stage = error.stage or stage.value
                 raise
         await self._announcer.tell(EventType.STARTED, record)
-        notes = bounded_notes([*notes_of(context), *tools.notes])
+        notes = bounded_notes([*notes_of(context), *tools.notes, *root_note(spec, self._settings)])
         return started(record, "started", replaced=live, notes=notes)
 
 

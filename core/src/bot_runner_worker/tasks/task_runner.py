@@ -17,6 +17,7 @@ from bot_runner_worker.settings import Settings
 from bot_runner_worker.tasks.manage_bots import BotManager
 from bot_runner_worker.tasks.outcome import Outcome, outcome_of
 from bot_runner_worker.tasks.progress import Report, StartProgress
+from bot_runner_worker.tasks.request_limits import RequestLimits
 from bot_runner_worker.tasks.start_bot import BotStarter
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ class Observer:
         """
 
 
+async def _go_on() -> None:
+    """Nothing keeps a start from going on."""
+
+
 class TaskRunner:
     """Runs tasks.
 
@@ -55,6 +60,7 @@ class TaskRunner:
         runtime: Runs bots.
         admission: Who may start how many.
         observer: Called when tasks and stages end.
+        ensure_closed: See :meth:`IsolationGuard.ensure_closed`; by default, every start goes on.
     """
 
     def __init__(
@@ -65,11 +71,15 @@ class TaskRunner:
         runtime: BotRuntime,
         admission: Admission,
         observer: Observer | None = None,
+        ensure_closed: Callable[[], Awaitable[None]] = _go_on,
     ) -> None:
         self._observer = observer or Observer()
+        self._own_secrets = secrets_of(settings.with_credentials())
+        self._admission = admission
+        self._requests = RequestLimits()
         self.announcer = Announcer(runtime, [plugins.bot_event])
-        starter = BotStarter(settings, plugins, images, runtime, admission, self.announcer)
-        manager = BotManager(settings, self.announcer, runtime, admission)
+        starter = BotStarter(settings, plugins, images, runtime, admission, self.announcer, ensure_closed)
+        manager = BotManager(settings, self.announcer, runtime, admission, ensure_closed)
         self.tasks: dict[str, Task] = {
             "start_bot": starter.start,
             "stop_bot": _without_progress(manager.stop),
@@ -78,6 +88,11 @@ class TaskRunner:
             "list_bots": _without_progress(manager.list_bots),
             "check_status": _without_progress(manager.status),
         }
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for their bot or their turn."""
+        return max(0, len(self._requests) - self._admission.working)
 
     async def run_task(self, name: str, params: Any, report: Report) -> Outcome:
         """Run a task.
@@ -90,18 +105,22 @@ class TaskRunner:
         Returns:
             The outcome, without any of the secrets in the params.
         """
-        redactor = Redactor(secrets_of(params))
+        redactor = Redactor(secrets_of(params) | self._own_secrets)
         begun = monotonic()
         with hide_secrets(redactor):
             progress = StartProgress(report, redactor)
             try:
-                outcome = await outcome_of(lambda: self.tasks[name](params, progress), redactor)
+                outcome = await outcome_of(lambda: self._serve(name, params, progress), redactor)
             finally:
                 self._observer.stages_ended(progress.seconds())
             took = monotonic() - begun
             self._observer.task_ended(name, params, outcome, took)
             logger.info("%s of %s: %s in %.0f ms", name, _subject(params), _ending(outcome), 1000 * took)
         return outcome
+
+    async def _serve(self, name: str, params: Any, progress: StartProgress) -> Result:
+        with self._requests.counted(name, params):
+            return await self.tasks[name](params, progress)
 
 
 def _subject(params: Any) -> str:

@@ -11,7 +11,6 @@ from bot_runner_worker.diagnostics.health import Health, HealthServer
 from bot_runner_worker.diagnostics.metrics import Metrics
 from bot_runner_worker.diagnostics.watches import EngineWatch, IsolationWatch
 from bot_runner_worker.engine import ENGINE_TROUBLE
-from bot_runner_worker.isolation.probe import probe_isolation
 from bot_runner_worker.lease import Lease, LeaseError
 from bot_runner_worker.logs import hide_secrets, set_up_logging
 from bot_runner_worker.model.events import BotEvent
@@ -52,7 +51,7 @@ async def _run(settings: Settings) -> None:
         set_up_logging(settings)  # after the SDK, which sets up logging of its own
         stack.enter_context(hide_secrets(token))
         _introduce(runner)
-        isolation = _isolation_watch(runner, engine)
+        isolation = IsolationWatch(runner.isolation, lambda: engine.up)
         _connect(runner, engine, isolation, worker, metrics)
         health = Health(runner, engine, isolation, worker, metrics, lease)
         await stack.enter_async_context(HealthServer(settings, health))
@@ -97,6 +96,7 @@ def _connect(
     """Let those hear of bots' events and of the Engine's state who pass them on."""
 
     def engine_changed() -> None:
+        worker.works_on(engine.id)
         worker.tell_status()
         if engine.up:
             isolation.again()
@@ -161,11 +161,4 @@ def _introduce(runner: Runner) -> None:
         runner.settings.worker_id,
         runner.settings.runner_namespace,
         ", ".join(runner.plugins.catalogue.modes()) or "none",
-    )
-
-
-def _isolation_watch(runner: Runner, engine: EngineWatch) -> IsolationWatch:
-    wanted = runner.settings.isolation_probe == "on"
-    return IsolationWatch(
-        (lambda: probe_isolation(runner.engine, runner.settings)) if wanted else None, lambda: engine.up
     )

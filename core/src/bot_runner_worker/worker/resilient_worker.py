@@ -9,13 +9,13 @@ from typing import Any
 
 from avtomatika_worker import Worker
 from rxon import Transport
-from rxon.exceptions import RxonError
+from rxon.exceptions import RxonError, RxonProtocolError
 
 from bot_runner_worker.aio import BackgroundTasks
 from bot_runner_worker.diagnostics.results import CheckResult
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.tasks.outcome import Ending, Outcome
-from bot_runner_worker.worker.transport import EventOutbox, OrchestratorTransport
+from bot_runner_worker.worker.transport import ENGINE, EventOutbox, OrchestratorTransport
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,9 @@ class RunningTasks:
     async def run(self, work: Coroutine[Any, Any, Outcome]) -> Outcome:
         """Run a task.
 
+        However often it is cancelled, the work is cancelled once, and tidies up in peace: the orchestrator
+        repeats a cancellation until the task is gone.
+
         Returns:
             Its outcome; ``WORKER_STOPPING`` if it was cut short by :meth:`hand_back`. The orchestrator gives
             it out again, to another worker or to this one after its return.
@@ -59,8 +62,12 @@ class RunningTasks:
         task = asyncio.ensure_future(work)
         self._running.add(task)
         try:
-            return await task
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
+            task.cancel()
+            while not task.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
             # Cancelled by the orchestrator, it is over; by us, it is handed back.
             if task not in self._handed_back:
                 raise
@@ -144,6 +151,11 @@ class ResilientWorker(Worker):
             self._drain_seconds = drain_seconds
         self._shutdown_event.set()
 
+    def works_on(self, engine: str) -> None:
+        """Register with this Engine's id, again if need be: one orchestrator's bots are on one Engine."""
+        if engine:
+            self._config.EXTRA_CAPABILITIES = {**self._config.EXTRA_CAPABILITIES, ENGINE: engine}
+
     def tell_status(self) -> None:
         """Let the orchestrator know soon whether tasks are taken."""
         if self._clients:
@@ -166,6 +178,12 @@ class ResilientWorker(Worker):
         # The SDK's own leaves a traceback for each one that an orchestrator that is away does not get.
         for _, client in self._clients:
             self._heartbeats.start(self._send_heartbeat(client))
+
+    async def _send_single_heartbeat(self, client: Transport) -> int:
+        if self.transport.registered_engine != self._config.EXTRA_CAPABILITIES.get(ENGINE, ""):
+            # The SDK registers again, and takes no such worker for ready before it has.
+            raise RxonProtocolError("registration not found: it was without this Engine")
+        return int(await super()._send_single_heartbeat(client))
 
     async def _send_heartbeat(self, client: Transport) -> None:
         with contextlib.suppress(RxonError):  # there will be other heartbeats

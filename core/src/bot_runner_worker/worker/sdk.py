@@ -37,6 +37,12 @@ UNAVAILABLE = "unavailable"
 
 TRANSIENT_ERROR = "TRANSIENT_ERROR"
 
+TASKS_TAKEN = 10_000
+"""Tasks that are taken from the orchestrator, most of which wait or are refused."""
+
+LONGEST_HEARTBEAT = 3.0
+"""Seconds between two heartbeats; their answers say which tasks were cancelled."""
+
 _TASK_MODELS: dict[str, type[UserRequest]] = {
     "stop_bot": StopBot,
     "restart_bot": RestartBot,
@@ -52,7 +58,8 @@ def build_worker(runner: Runner, engine: EngineWatch, ready: Callable[[], bool])
         ready=ready,
         drain_seconds=runner.settings.drain_seconds,
         worker_type=runner.settings.worker_type,
-        max_concurrent_tasks=runner.settings.max_concurrent_tasks,
+        # Who waits for what is ours to decide: the SDK would keep a stop waiting behind another's starts.
+        max_concurrent_tasks=TASKS_TAKEN,
         config=_sdk_config(runner.settings),
     )
     for name in runner.tasks:
@@ -94,6 +101,7 @@ def _sdk_config(settings: Settings) -> WorkerConfig:
     config.WORKER_SKILLS_DIR = os.path.join(os.devnull, "no-such-folder")
     # A pause after each empty or taken poll; the poll itself waits at the orchestrator.
     config.IDLE_POLL_DELAY = 0.05
+    config.HEARTBEAT_INTERVAL = min(config.HEARTBEAT_INTERVAL, LONGEST_HEARTBEAT)
     # The SDK's own would leave a worker alone for a minute after the orchestrator's return.
     config.POLL_BACKOFF_MAX = LONGEST_PAUSE
     config.REGISTRATION_RETRY_MAX_DELAY = LONGEST_PAUSE

@@ -15,6 +15,7 @@ What the SDK (avtomatika-worker 1.0b20, rxon 1.0b17) does by itself, and why it 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from json import loads
 from time import monotonic, time
 from typing import Any, TypeVar
 
@@ -22,11 +23,17 @@ from aiohttp import ClientTimeout
 from msgspec.structs import replace
 from rxon.constants import ENDPOINT_TASK_RESULT, ENDPOINT_WORKER_EVENTS
 from rxon.exceptions import RxonError, RxonNetworkError, RxonProtocolError, RxonRateLimitError
-from rxon.models import SecurityContext, TaskResult, TokenResponse, WorkerEventPayload
+from rxon.models import (
+    SecurityContext,
+    TaskResult,
+    TokenResponse,
+    WorkerEventPayload,
+    WorkerRegistration,
+)
 from rxon.transports.http import HttpTransport
 
 from bot_runner_worker.aio import backoff
-from bot_runner_worker.diagnostics.results import CheckResult, ok, orchestrator_gone
+from bot_runner_worker.diagnostics.results import CheckResult, failed, ok, orchestrator_gone
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +42,14 @@ Message = TypeVar("Message", TaskResult, WorkerEventPayload)
 REQUEST_SECONDS = 10.0
 """Time limit of a request that is no poll."""
 
+ENGINE = "engine"
+"""Among a worker's capabilities: the id of its Engine. The orchestrator refuses workers of a second one."""
+
+_REFUSED = 409
+"""Status of a registration that is refused with a sentence for the operator."""
+
 RECENTLY = 45.0
-"""Seconds after the last answer for which the orchestrator counts as within reach: three heartbeats."""
+"""Seconds after the last answer for which the orchestrator counts as within reach."""
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
@@ -62,6 +75,9 @@ class OrchestratorTransport(HttpTransport):
         self._sign = sign
         self._reached_at: float | None = None
         self._problem = ""
+        self._refusal = ""
+        self.registered_engine = ""
+        """The Engine that this worker is registered with."""
 
     def __str__(self) -> str:
         return "the orchestrator"  # in the SDK's log lines
@@ -73,6 +89,11 @@ class OrchestratorTransport(HttpTransport):
 
     def check(self) -> CheckResult:
         """What to say about the orchestrator; never with a token in it."""
+        if self._refusal:
+            return failed(
+                f"it refuses this worker: {self._refusal}",
+                "Bots that run here go on running. See GET /api/workers for the Engine of each worker.",
+            )
         if self._reached_at is None:
             problem = f": {self._problem}" if self._problem else ""
             return orchestrator_gone(f"not reached yet{problem}")
@@ -84,6 +105,20 @@ class OrchestratorTransport(HttpTransport):
     async def refresh_token(self) -> TokenResponse | None:
         """Stay with ``WORKER_TOKEN``, which the orchestrator knows after a restart as well."""
         return None
+
+    async def register(self, registration: WorkerRegistration) -> Any:
+        """Register; what it is refused for is told as the orchestrator says it."""
+        try:
+            answer = await super().register(registration)
+        except RxonProtocolError as error:
+            if (error.details or {}).get("status") != _REFUSED:
+                raise
+            self._refusal = _sentence_of(error)
+            raise RxonProtocolError(self._refusal, details=error.details) from error
+        self._refusal = ""
+        capabilities = registration.capabilities
+        self.registered_engine = str(((capabilities and capabilities.extra) or {}).get(ENGINE, ""))
+        return answer
 
     async def send_result(
         self,
@@ -164,6 +199,14 @@ class OrchestratorTransport(HttpTransport):
             raise
         self._reached_at, self._problem = monotonic(), ""
         return answer
+
+
+def _sentence_of(error: RxonProtocolError) -> str:
+    text = str(error).partition(": ")[2]
+    try:
+        return str(loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 class EventOutbox:
