@@ -30,6 +30,7 @@ class Case:
         secrets: Texts that must be found in no answer and no log.
         no_requests: Whether the marker server must have seen no request at all.
         max_memory: Bytes by which the worker's memory may grow while it is tried.
+        kept: Whether its image is built before it is refused, and stays in the cache for a while.
         engine: Whether it must be tried on a real Engine although its code does not say so.
     """
 
@@ -41,6 +42,7 @@ class Case:
     secrets: tuple[str, ...] = ()
     no_requests: bool = True
     max_memory: int = 96 * 1024 * 1024
+    kept: bool = False
     engine: bool = False
 
     @property

@@ -13,6 +13,8 @@ FIELD = "INVALID_FIELD"
 REQUIREMENT = "INVALID_REQUIREMENT"
 ENTRYPOINT = "INVALID_ENTRYPOINT"
 SECRET = "sentinel-bot-token"
+PASSWORD = "sentinel-p4ssw0rd"
+BOT_TOKEN = "7654321098:AAsentinel-Bot_Token_0123456789abcd"
 
 
 def request(name: str, code: str | tuple[str, ...], /, **params: Any) -> Case:
@@ -37,9 +39,14 @@ def logs(name: str, code: str = FIELD, /, **params: Any) -> Case:
     return Case(f"logs-{name}", params, code, task="get_logs")
 
 
-def requirement(name: str, line: str) -> Case:
+def requirement(name: str, line: str, *secrets: str) -> Case:
     """A case of a requirement."""
-    return Case(f"requirement-{name}", {**SIMPLE, "requirements": [line]}, REQUIREMENT)
+    return Case(f"requirement-{name}", {**SIMPLE, "requirements": [line]}, REQUIREMENT, secrets=secrets)
+
+
+def misplaced(name: str, code: str, secret: str = BOT_TOKEN, /, **params: Any) -> Case:
+    """A secret where a name belongs: nothing may quote it."""
+    return Case(f"misplaced-{name}", {**SIMPLE, **params}, code, secrets=(secret,))
 
 
 def files(name: str, code: str, content: Any, **params: Any) -> Case:
@@ -71,6 +78,15 @@ CASES = [
     environment("nul-in-value", {"A": "x\0y"}),
     environment("value-not-text", {"A": 1}),
     environment("lone-surrogate", {"A": "\udfff"}),
+    environment("newline-at-the-end", {"A\n": "x"}),
+    misplaced("token-as-variable", ENVIRONMENT, env_vars={BOT_TOKEN: ""}),
+    misplaced("assignment-as-variable", ENVIRONMENT, env_vars={f"BOT_TOKEN={BOT_TOKEN}": ""}),
+    misplaced("long-token-as-variable", ENVIRONMENT, BOT_TOKEN * 3, env_vars={BOT_TOKEN * 3: ""}),
+    misplaced("token-of-a-variable-not-text", ENVIRONMENT, env_vars={BOT_TOKEN: 1}),
+    misplaced("token-as-field", "UNKNOWN_FIELD", **{BOT_TOKEN: "x"}),
+    misplaced("password-as-field", "UNKNOWN_FIELD", PASSWORD * 2, **{PASSWORD * 2: "x"}),
+    misplaced("token-as-limit", "UNKNOWN_FIELD", resource_limits={BOT_TOKEN: 1}),
+    misplaced("address-in-a-list", "UNKNOWN_FIELD", PASSWORD, urls=[f"https://u:{PASSWORD}@127.0.0.2/x"]),
     environment("too-large", {"A": "x" * 200_000}),
     environment("list", ["A=B"]),
     # Limits: 0 and -1 mean "unlimited" to the Engine.
@@ -80,6 +96,10 @@ CASES = [
     limits("memory-text", memory_mb="1e9"),
     limits("memory-fraction", memory_mb=64.5),
     limits("memory-2-63", memory_mb=2**63 - 1),
+    limits("memory-2-70", memory_mb=2**70),
+    limits("memory-10-308", memory_mb=1e308),
+    limits("pids-2-70", pids=2**70),
+    limits("cpu-10-308", cpu_cores=1e308),
     limits("memory-above-the-operators", "LIMIT_TOO_HIGH", memory_mb=100_000),
     limits("cpu-0", cpu_cores=0),
     limits("cpu-nan", cpu_cores=float("nan")),
@@ -134,6 +154,12 @@ CASES = [
     requirement("file", "file:///etc/passwd"),
     requirement("path", "./local"),
     requirement("direct-url", "x @ http://127.0.0.2/x.whl"),
+    requirement("direct-url-with-password", f"x @ https://user:{PASSWORD}@127.0.0.2/x.whl", PASSWORD),
+    requirement("direct-url-with-long-password", f"x @ https://u:{PASSWORD * 9}@127.0.0.2/x", PASSWORD),
+    requirement("direct-url-with-token", f"x @ https://{PASSWORD}@127.0.0.2/x.whl", PASSWORD),
+    requirement("direct-url-with-query", f"x @ https://127.0.0.2/x.whl?token={PASSWORD}", PASSWORD),
+    requirement("index-with-password", f"--index-url https://u:{PASSWORD}@127.0.0.2/", PASSWORD),
+    requirement("password-with-an-at", f"git+https://u:{PASSWORD}@9@127.0.0.2/x", PASSWORD),
     requirement("continuation", "aiogram \\\n--pre"),
     requirement("variable", "aiogram==${WORKER_TOKEN}"),
     requirement("newline-option", "aiogram\n--index-url http://127.0.0.2/"),

@@ -30,9 +30,11 @@ ONE_OF_EACH_KIND = {
     "url-git-name-of-metadata",
     "request-host-mount",
     "logs-bot-of-nobody",
+    "dockerfile-add-bomb",
     "dockerfile-add-marker",
     "dockerfile-from-marker",
     "dockerfile-engine-socket",
+    "dockerfile-volume-link-to-proc",
     "image-own-repository",
     "image-marker",
     "image-marker-closed",
@@ -42,6 +44,8 @@ ONE_OF_EACH_KIND = {
 """What `make test` tries on the Engine, wherever else it is tried."""
 MAY_PASS = {"GIT_UNREACHABLE", "REGISTRY_RATE_LIMITED", "REGISTRY_UNAVAILABLE"}
 """Codes of what is tried again."""
+HOST_WORDS = ("/var/lib/docker", "/run/containerd", "overlay2", "OCI runtime", "\\u001b", "\x9b", "\u202e")
+"""What no answer holds: the Engine's own words and paths, and what rewrites a terminal."""
 ON_THE_ENGINE = [
     pytest.param(case, marks=pytest.mark.engine if case.name in ONE_OF_EACH_KIND else pytest.mark.slow)
     for case in CASES
@@ -97,12 +101,15 @@ async def _is_refused(
     assert outcome.ending == ("failure" if outcome.error["code"] in MAY_PASS else "rejected")
     assert outcome.error["message"]
     assert outcome.error["hint"]
-    assert sorted(await leftovers()) == left_before
+    left = [each for each in sorted(await leftovers()) if not (case.kept and each.startswith("images:"))]
+    assert [each for each in left if each not in left_before] == []
     assert temporary_files() <= files_before
     await gone(children_before)
     if case.no_requests:
         assert servers.marked()[marked_before:] == []
     assert memory.growth <= case.max_memory
     shown = json.dumps(outcome.data, ensure_ascii=False) + "\n".join(said) + log.getvalue()
+    for word in HOST_WORDS:
+        assert word not in json.dumps(outcome.data, ensure_ascii=False) + "\n".join(said)
     for secret in (*case.secrets, "sentinel-worker-token"):
         assert secret not in shown

@@ -8,6 +8,7 @@ from tests.conftest import BASE_IMAGE, RunnerUnderTest
 from bot_runner_worker.images.context import BuildContextWriter
 from bot_runner_worker.images.store import ImageStore
 from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.model.identity import ROLE
 from bot_runner_worker.model.image import Image
 from bot_runner_worker.plugins.tools import Tools
 
@@ -23,7 +24,7 @@ class Builder:
 
     def __init__(self, runner: RunnerUnderTest) -> None:
         self.runner = runner
-        self.store = ImageStore(runner.engine, runner.settings)
+        self.store = ImageStore(runner.engine, runner.settings, networks=runner.runner.networks_ahead)
         self.said: list[tuple[str, float | None]] = []
         self.on_report: Callable[[str], object] = len
 
@@ -56,6 +57,10 @@ class Builder:
 
     async def containers(self) -> list[str]:
         """Ids of the containers of builds, running or not."""
-        network = f"{self.runner.settings.docker_network}-build"
+        prefix = f"{self.runner.settings.docker_network}-"
         rows = await self.runner.engine.json("GET", "containers/json", params={"all": True})
-        return [row["Id"] for row in rows if row["HostConfig"]["NetworkMode"] == network]
+        return [
+            row["Id"]
+            for row in rows
+            if row["HostConfig"]["NetworkMode"].startswith(prefix) and row["Labels"].get(ROLE) != "bot"
+        ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.core.images.building import FROM, Builder
 
 from bot_runner_worker.engine import builds, containers
 from bot_runner_worker.engine import images as engine_images
+from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.testing.waiting import stays, until
@@ -120,6 +122,44 @@ async def test_the_image_as_a_whole_is_limited(make_runner: MakeRunner) -> None:
     assert error.code == "IMAGE_TOO_LARGE"
 
 
+WRITE = "RUN head -c 45M /dev/zero > /x{n}\n"
+STEPS_THAT_WRITE = {
+    "what they run": FROM + "".join(WRITE.format(n=n) for n in range(6)),
+    "files of the context": FROM + "".join(f"COPY big /x{n}\n" for n in range(6)),
+    "files of another stage": FROM.strip()
+    + f" AS a\n{WRITE.format(n=0)}{FROM}"
+    + "".join(f"COPY --from=a /x0 /y{n}\n" for n in range(6)),
+    "other stages": "".join(FROM + WRITE.format(n=n) for n in range(6)) + FROM,
+}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [pytest.param(each, marks=pytest.mark.engine if "run" in each else pytest.mark.slow)
+     for each in STEPS_THAT_WRITE],
+)  # fmt: skip
+async def test_the_sum_of_the_steps_is_limited_while_they_go_on(make_runner: MakeRunner, steps: str) -> None:
+    """Each of them keeps to the limit."""
+    builder = await builder_with(make_runner, max_image_size="120m")
+    dockerfile = STEPS_THAT_WRITE[steps] + "RUN sleep 100\n"
+    error = await builder.failure(dockerfile, files={"big": bytes(45_000_000)})
+    assert error.code == "BUILD_LIMIT_EXCEEDED"
+    assert error.details["limit"] == "disk"
+
+
+@pytest.mark.slow
+async def test_images_that_a_step_only_prints_hide_none(make_runner: MakeRunner) -> None:
+    builder = await builder_with(make_runner, max_image_size="120m")
+    ids = "".join(f" ---> {n:012x}\n" for n in range(300))
+    say = f"import sys, time\nfor line in {ids!r}.splitlines(True): print(line, end='', flush=True)"
+    code = "open('/x{}', 'wb').write(bytes(45_000_000))\n"
+    steps = [PYTHON.format(json.dumps(code.format(n) + say)) for n in range(6)]
+    error = await builder.failure(FROM + "".join(steps) + "RUN sleep 100\n")
+    assert (error.code, error.details["limit"]) == ("BUILD_LIMIT_EXCEEDED", "disk")
+    endless = "n = 0\nwhile True: n += 1; print(f' ---> {n:012x}', flush=True)"
+    assert (await builder.failure(run_python(endless))).code == "BUILD_LIMIT_EXCEEDED"
+
+
 @pytest.mark.slow
 async def test_an_image_that_is_there_is_held_against_the_limits_again(make_runner: MakeRunner) -> None:
     """A start that is cancelled between its build and the look at the result leaves an image unseen."""
@@ -142,8 +182,6 @@ async def test_nothing_is_built_on_a_full_disk(make_runner: MakeRunner) -> None:
 async def test_a_disk_that_fills_up_meanwhile_ends_the_build(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bot_runner_worker.images.disk import EngineDisk
-
     free = iter([1 << 40, 1 << 40])
 
     async def shrinking(self: EngineDisk) -> int:
@@ -209,6 +247,30 @@ async def test_whatever_step_a_build_is_cancelled_at_nothing_is_left(builder: Bu
     assert await builder.runner.leftovers() == []
 
 
+@pytest.mark.engine
+async def test_a_build_that_is_ended_begins_no_further_step(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Engine copies outside of any container: nobody could end that by killing something."""
+    real, after = builds.BuildTrace.note, list[str]()
+
+    async def note(trace: builds.BuildTrace, text: str) -> None:
+        if trace.cancelled and text.startswith(" ---> "):
+            after.append(text)
+        await real(trace, text)
+
+    monkeypatch.setattr(builds.BuildTrace, "note", note)
+    begun = asyncio.Event()
+    builder.on_report = lambda message: message.startswith("step 8 ") and begun.set()
+    dockerfile = FROM + "".join(f"COPY big /x{n}\n" for n in range(60))
+    task = asyncio.create_task(builder.build(dockerfile, {"big": bytes(20_000_000)}))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert len(after) <= 2, after
+    assert await builder.runner.leftovers() == []
+
+
 @pytest.mark.slow
 async def test_a_build_that_comes_to_its_end_in_spite_of_a_limit_leaves_nothing(
     make_runner: MakeRunner,
@@ -254,16 +316,36 @@ async def test_what_a_step_prints_about_others_is_not_believed(builder: Builder)
 
 
 @pytest.mark.engine
-async def test_builds_have_a_network_of_their_own(builder: Builder) -> None:
-    script = 'RUN python3 -c "import socket; print(socket.gethostbyname(socket.gethostname()))"; false\n'
-    error = await builder.failure(FROM + script)
-    network = await builder.runner.engine.json(
-        "GET", f"networks/{builder.runner.settings.docker_network}-build"
-    )
-    subnet = network["IPAM"]["Config"][0]["Subnet"]
-    assert any(line.startswith(subnet.rpartition(".")[0]) for line in error.details["log"])
-    assert network["Options"]["com.docker.network.bridge.enable_icc"] == "false"
-    assert network["Options"]["com.docker.network.bridge.name"].startswith("bot-")
+async def test_each_build_has_a_network_of_its_own(builder: Builder) -> None:
+    script = "import socket, time; print(socket.gethostbyname(socket.gethostname())); time.sleep(2)"
+    dockerfile = FROM + f"RUN python3 -c '{script}'; false\n"
+    engine = builder.runner.engine
+    building = [
+        asyncio.create_task(builder.build(dockerfile + f"# {tenant}\n", tenant=tenant))
+        for tenant in ("alice", "bob")
+    ]
+    found: dict[str, Any] = {}
+
+    async def both_run() -> bool:
+        for each in await builder.containers():
+            inspection = await containers.inspect(engine, each) or {}
+            name = inspection.get("HostConfig", {}).get("NetworkMode")
+            if name and name not in found:
+                found[name] = await engine.json("GET", f"networks/{name}", ignored=(404,))
+        return len(found) == 2 and all(found.values())
+
+    await until(both_run, what=lambda: f"two builds with a network each: {found}")
+    ended = await asyncio.gather(*building, return_exceptions=True)
+    subnets = [each["IPAM"]["Config"][0]["Subnet"] for each in found.values()]
+    pool = builder.runner.settings.network_pool
+    assert all(ip_network(each).subnet_of(pool) for each in subnets)
+    for network in found.values():
+        assert network["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+        assert network["Options"]["com.docker.network.bridge.name"].startswith("bot-")
+    lines = [line for error in ended for line in getattr(error, "details", {})["log"]]
+    for subnet in subnets:
+        assert any(str(address) in lines for address in ip_network(subnet).hosts()), lines
+    assert await builder.runner.leftovers() == []
 
 
 @pytest.mark.slow

@@ -1,8 +1,15 @@
 """Dockerfiles of tenants: read as the builder reads them, and refused where they reach too far."""
 
+import bz2
+import gzip
+import lzma
+from collections.abc import Mapping
+
 import pytest
+from tests.corpus.tars import tar_of
 
 from bot_runner_worker.images import dockerfile as dockerfiles
+from bot_runner_worker.images.context import BuildContextWriter
 from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.model.image import Image, ImageReference
 
@@ -11,23 +18,36 @@ LABEL_LINE = 'LABEL "io.avtomatika.bot-runner.role"="build"'
 PREFIX = "io.avtomatika.bot-runner."
 
 
-def vet(text: str) -> dockerfiles.VettedDockerfile:
-    return dockerfiles.vet(dockerfiles.parse(text.encode()), "linux/amd64")
+MIB = 1024 * 1024
+
+
+def vet(
+    text: str, files: Mapping[str, bytes] | None = None, max_image_size: int = 64 * MIB
+) -> dockerfiles.VettedDockerfile:
+    with BuildContextWriter(max_size=16 * MIB) as writer:
+        writer.add("Dockerfile", text)
+        for path, content in (files or {}).items():
+            writer.add(path, content)
+        context = writer.finish()
+    try:
+        return dockerfiles.vet(dockerfiles.parse(text.encode()), "linux/amd64", context, max_image_size)
+    finally:
+        context.close()
 
 
 def images_of(text: str) -> list[str]:
     return [image.familiar for image in vet(text).images]
 
 
-def rendered(text: str, **image: object) -> list[str]:
-    vetted = vet(text)
+def rendered(text: str, files: Mapping[str, bytes] | None = None, **image: object) -> list[str]:
+    vetted = vet(text, files)
     images = {each: Image(f"ID({each.familiar})", each.familiar, **image) for each in vetted.images}  # type: ignore[arg-type]
     return vetted.render(images, LABELS).splitlines()
 
 
-def refusal(text: str) -> Rejected:
+def refusal(text: str, files: Mapping[str, bytes] | None = None, max_image_size: int = 64 * MIB) -> Rejected:
     with pytest.raises(Rejected) as caught:
-        vet(text)
+        vet(text, files, max_image_size)
     assert caught.value.hint
     return caught.value
 
@@ -174,3 +194,96 @@ def test_onbuild_of_a_base_image_is_refused() -> None:
 def test_labels_of_a_base_image_cannot_pose_as_ours() -> None:
     lines = rendered("FROM python", labels={f"{PREFIX}user-id": "victim", f"{PREFIX}role": "bot", "x": "y"})
     assert lines[1] == f'LABEL "{PREFIX}user-id"="" "{PREFIX}role"="build"'
+
+
+TAR = tar_of({"bot.py": "print(1)"})
+ARCHIVES = {"a.tar": TAR, "a.tar.gz": gzip.compress(TAR), "sub/a.tbz": bz2.compress(TAR)}
+ARCHIVES |= {"a.tar.xz": lzma.compress(TAR), "notes.txt": gzip.compress(TAR), "sub/[x] y": TAR}
+
+
+@pytest.mark.parametrize(
+    ("instruction", "archive"),
+    [
+        ("ADD a.tar /x/", "a.tar"), ("ADD ./a.tar.gz /x", "a.tar.gz"), ("ADD /a.tar.xz /x", "a.tar.xz"),
+        ("ADD sub/../a.tar /x", "a.tar"), ("ADD ../a.tar /x", "a.tar"), ("add  notes.txt  /x", "notes.txt"),
+        ("ADD --chown=1:1 Dockerfile sub/a.tbz /x/", "sub/a.tbz"), ('ADD ["sub/[[]x] y", "/x"]', "sub/[x] y"),
+        ("ADD *.gz /x", "a.tar.gz"), ("ADD s?b/*.t[^g]z /x", "sub/a.tbz"), ("ADD \"a.tar\" /x", "a.tar"),
+        ("ADD a\\.tar /x", "a.tar"), ("ADD * /x/", "a.tar"), ("ADD */* /x/", "sub/a.tbz"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_the_engine_would_unpack_is_refused(instruction: str, archive: str) -> None:
+    """By its content, as the Engine does it, whatever its name is."""
+    error = refusal(f"FROM python\n{instruction}\n", ARCHIVES)
+    assert error.code == "DOCKERFILE_REFUSED"
+    assert repr(archive) in error.message
+    assert "COPY" in error.hint
+    assert error.details["line"] == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"text", bytes(4096), gzip.compress(b"{}" * 9999), b"\x1f\x8b\x08 no gzip", TAR[:100] + TAR[101:]],
+)
+def test_what_the_engine_copies_as_it_is_may_be_added(content: bytes) -> None:
+    files = {"data.gz": content, "folder/a.tar": TAR}
+    lines = rendered("FROM python\nADD data.gz folder /x/\nADD --chown=1 . /y\nADD *.gz /z/\n", files)
+    assert lines[2:] == ["COPY data.gz folder /x/", "COPY --chown=1 . /y", "COPY *.gz /z/"]
+
+
+def test_the_engine_never_gets_an_add() -> None:
+    """So it unpacks nothing, even if its idea of an archive were another than ours."""
+    assert "ADD" not in "".join(rendered('FROM python\nADD ["a b", "/x"]\nadd\ta\t/x\nADD -- a /x\n'))
+
+
+def test_the_sources_of_all_adds_are_limited() -> None:
+    assert refusal("FROM python\n" + "ADD a b c /x/\n" * 12).code == "DOCKERFILE_REFUSED"
+    assert vet("FROM python\n" + "ADD a b c /x/\n" * 10).stages
+
+
+def test_a_copy_that_names_the_context_again_and_again_is_refused() -> None:
+    """`COPY a a/b a/b/c /x/` writes what lies in c three times."""
+    files = {"a/b/c/big": bytes(8 * MIB)}
+    for name in ("ADD", "COPY"):
+        error = refusal(f"FROM python\n{name} a a/b a/b/c /x/\n", files, 20 * MIB)
+        assert error.code == "DOCKERFILE_REFUSED"
+        assert vet(f"FROM python\n{name} a a/b /x/\n", files, 20 * MIB).stages
+    assert vet("FROM python\nCOPY a /x\n", files, MIB).stages
+
+
+def test_each_source_of_another_image_is_a_step_of_its_own() -> None:
+    """Hard links to one file are so many files in the copy; what was copied is counted after each step."""
+    text = """\
+FROM python AS build
+FROM python
+COPY --from=build --chown=1 /a /b /x/
+COPY --from=0 ["/a b", "/c", "/x"]
+COPY --from=ghcr.io/astral-sh/uv:0.8 /uv /uvx $BIN
+"""
+    assert rendered(text)[-6:] == [
+        "COPY --from=build --chown=1 /a /x/",
+        "COPY --from=build --chown=1 /b /x/",
+        'COPY --from=0 ["/a b", "/x/"]',
+        'COPY --from=0 ["/c", "/x/"]',
+        "COPY --from=ID(ghcr.io/astral-sh/uv:0.8) /uv $BIN/",
+        "COPY --from=ID(ghcr.io/astral-sh/uv:0.8) /uvx $BIN/",
+    ]
+    many = "COPY --from=build " + "/a " * 300 + "/x/\n"
+    assert refusal("FROM python AS build\nFROM python\n" + 2 * many).code == "INVALID_DOCKERFILE"
+
+
+def test_a_pattern_is_no_source_of_another_image() -> None:
+    for pattern in ("/l*", "/l?", "/[l]", "${L:-/l*}"):
+        error = refusal(f"FROM python AS a\nFROM python\nCOPY --from=a {pattern} /x/\n")
+        assert error.code == "DOCKERFILE_REFUSED"
+
+
+@pytest.mark.parametrize(
+    ("before", "values"), [("ENV L=/l*\n", {}), ("ARG L\nARG M=[a]\n", {}), ("", {"L": "/l?"})]
+)
+def test_a_variable_is_no_way_to_a_pattern(before: str, values: dict[str, str]) -> None:
+    text = f"FROM python AS a\nFROM python\n{before}COPY --from=a ${{L}} /x/\n"
+    with pytest.raises(Rejected) as caught:
+        rendered(text, environment=values)
+    assert caught.value.code == "DOCKERFILE_REFUSED"
+    harmless = "FROM python AS a\nFROM python\nENV V=/venv\nCOPY --from=a $V $V\n"
+    assert rendered(harmless, environment={"PATH": "/bin"})[-1] == "COPY --from=a $V $V"

@@ -20,6 +20,8 @@ _STEP = re.compile(r"Step (\d{1,4})/(\d{1,4}) : (.*)")
 # The builder's own lines come as a whole; what a RUN prints is cut anywhere, but may look the same.
 _CONTAINER = re.compile(r" ---> Running in ([0-9a-f]{12})\n")
 _IMAGE = re.compile(r" ---> ([0-9a-f]{12})\n")
+# A Dockerfile has fewer steps: who prints more ids hides those of what was built.
+_MOST_IMAGES = 2000
 _BUILDERS_OWN = (" ---> ", "Removing intermediate container")
 
 
@@ -74,24 +76,44 @@ class BuildTrace:
 
     Args:
         on_container: Awaited with the short id of a step's container when it is created, before its start.
-        images: Short ids of the images after each step, the last ones only.
+        images: Short ids of the images after each step, in their order.
     """
 
     on_container: Callable[[str], Awaitable[None]]
-    images: deque[str] = field(default_factory=lambda: deque(maxlen=200))
+    images: dict[str, None] = field(default_factory=dict)
     begun: bool = False
     """Whether the Engine has all of the build context: it reads it to the end before the first step."""
     too_long: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the build has printed more than it is allowed to. It goes on until somebody ends it."""
     cancelled: bool = False
-    """Set by the caller: what the build makes is still noted, progress is no longer reported."""
+    """Whether :meth:`cancel` was called: what the build makes is still noted, progress no longer reported."""
+    _hang_up: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        """Let the Engine end the build after its current step, and kill a ``RUN``."""
+        self.cancelled = True
+        if self._hang_up is not None:
+            self._hang_up()
+
+    def opened(self, hang_up: Callable[[], None]) -> None:
+        """Note that the build's output begins.
+
+        Args:
+            hang_up: See :meth:`.client.Engine.stream_json`.
+        """
+        self._hang_up = hang_up
+        if self.cancelled:
+            hang_up()
 
     async def note(self, text: str) -> None:
         """Note what a piece of the build's output reports."""
         if match := _CONTAINER.fullmatch(text):
             await self.on_container(match[1])
         elif match := _IMAGE.fullmatch(text):
-            self.images.append(match[1])
+            self.images.pop(match[1], None)
+            self.images[match[1]] = None
+            if len(self.images) > _MOST_IMAGES:
+                self.too_long.set()
 
 
 async def build(
@@ -143,7 +165,12 @@ async def build(
     }
     log = BuildLog()
     lines = engine.stream_json(
-        "POST", "build", params=params, data=_sent(tar, trace), headers={"Content-Type": "application/x-tar"}
+        "POST",
+        "build",
+        params=params,
+        data=_sent(tar, trace),
+        headers={"Content-Type": "application/x-tar"},
+        on_open=trace.opened,
     )
     error = None
     async with aclosing(lines):

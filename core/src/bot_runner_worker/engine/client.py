@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import aiodocker
@@ -193,6 +194,7 @@ class Engine:
         data: Any = None,
         headers: Mapping[str, str] | None = None,
         max_line: int = 1024 * 1024,
+        on_open: Callable[[Callable[[], None]], None] | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the JSON objects of a stream (build, pull, events), one a line.
 
@@ -202,10 +204,15 @@ class Engine:
 
         Args:
             max_line: A line longer than this many bytes is dropped.
+            on_open: Called when the stream begins, with a function that hangs up: the Engine takes that for
+                the client's end (Go, ``net/http``, ``connReader.backgroundRead``), but what it still sends
+                is yielded.
         """
         async with self.request(
             method, path, params=params, data=data, headers=headers, seconds=None
         ) as response:
+            if on_open is not None:
+                on_open(partial(_hang_up, response))
             buffer = bytearray()
             skipping = False
             async for chunk in response.content.iter_any():
@@ -236,6 +243,11 @@ class Engine:
             self._cpus = int((await self.json("GET", "info"))["NCPU"])
         return self._cpus
 
+    async def id(self) -> str:
+        """What it calls itself (``GET /info``, ``ID``): another one after it was installed anew, the same in
+        copies of one virtual machine."""
+        return str((await self.json("GET", "info", seconds=10)).get("ID") or "")
+
     async def time(self) -> datetime:
         """The time by its clock, which may differ from this machine's."""
         info = await self.json("GET", "info")
@@ -245,6 +257,15 @@ class Engine:
         """The Engine's answer to ``GET /version``."""
         answer: dict[str, Any] = await self.json("GET", "version", seconds=10)
         return answer
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    connection = response.connection
+    if connection is not None and connection.transport is not None and connection.transport.can_write_eof():
+        # Nothing else can be sent over it.
+        if connection.protocol is not None:
+            connection.protocol.force_close()
+        connection.transport.write_eof()
 
 
 def label_filter(labels: Mapping[str, str]) -> list[str]:

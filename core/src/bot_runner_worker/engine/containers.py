@@ -58,6 +58,45 @@ async def put_files(engine: Engine, container: str, files: Files) -> None:
         pass
 
 
+_HEADER_SIZE = 16 * 1024
+"""Bytes that hold a file's header in a tar, even one of a link to the longest path."""
+
+
+async def read_file(
+    engine: Engine, container: str, path: str, *, max_size: int = 0
+) -> tuple[tarfile.TarInfo, bytes] | None:
+    """Read a file's header, and a regular file's content; ``None`` if it is not there.
+
+    The last part of the path may be a link, which is not followed; those before it are.
+
+    Args:
+        engine: The Engine.
+        container: Name or id of a container, running or not.
+        path: Absolute path in the container.
+        max_size: Bytes of content to read at most; of a larger file, none is read.
+    """
+    data = bytearray()
+    try:
+        async with engine.request(
+            "GET", f"containers/{container}/archive", params={"path": path}
+        ) as response:
+            # Of a folder, the Engine would send all that is in it.
+            while len(data) < _HEADER_SIZE + max_size and (
+                chunk := await response.content.read(_HEADER_SIZE)
+            ):
+                data += chunk
+    except EngineError as error:
+        if error.not_found or "not a directory" in error.message:
+            return None
+        raise
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        header = tar.next()
+        if header is None:
+            return None
+        content = tar.extractfile(header) if header.isreg() and header.size <= max_size else None
+        return header, content.read() if content is not None else b""
+
+
 def _tar(files: Files) -> bytes:
     root = files.root.strip("/")
     parts = root.split("/")

@@ -27,7 +27,25 @@ async def inspect(engine: Engine, reference: str) -> Image | None:
         size=int(answer.get("Size", 0)),
         tags=tuple(answer.get("RepoTags") or ()),
         triggers=tuple(config.get("OnBuild") or ()),
+        user=config.get("User") or "",
     )
+
+
+async def layer_size(engine: Engine, short_id: str, labels: Mapping[str, str]) -> int:
+    """Bytes that an image adds to the one that it was built on.
+
+    0 for one that is gone, or without these labels: what a build's step prints may name any other.
+
+    Args:
+        engine: The Engine.
+        short_id: As the builder prints it.
+        labels: Labels of the build's images.
+    """
+    answer = await engine.json("GET", f"{_path(short_id)}/json", ignored=(404,))
+    if answer is None or not labels.items() <= ((answer.get("Config") or {}).get("Labels") or {}).items():
+        return 0
+    parent = await inspect(engine, answer["Parent"]) if answer.get("Parent") else None
+    return max(0, int(answer.get("Size", 0)) - (parent.size if parent is not None else 0))
 
 
 @dataclass(frozen=True, slots=True)

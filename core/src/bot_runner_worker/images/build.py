@@ -16,7 +16,6 @@ from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import BUILD_ROLE, NAMESPACE, ROLE
 from bot_runner_worker.model.image import Progress
 from bot_runner_worker.model.quantities import format_size
-from bot_runner_worker.networks.builds import BuildNetwork
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,10 @@ class BuildSandbox:
 
     The Engine limits memory, CPU and the size of a file from the start. The number of processes is not among
     a build's parameters: each step's container is given its limit as soon as the builder reports it, some
-    milliseconds after its start. What a step writes, and the room that is left, are watched.
+    milliseconds after its start. What all steps write, and the room that is left, are watched.
+
+    Not held: files of holes. A step makes any number of them in no time; when it is over, the Engine makes
+    an image of it at once, fills them, and cannot be stopped. The build is refused, but the disk may be full.
 
     Args:
         engine: The Engine.
@@ -46,7 +48,6 @@ class BuildSandbox:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        self._network = BuildNetwork(engine, settings)
         self._disk = EngineDisk(engine, settings)
         self._running = 0
         self._half_built: dict[str, None] = {}
@@ -57,6 +58,7 @@ class BuildSandbox:
         tag: str,
         tar: AsyncIterator[bytes],
         dockerfile: str,
+        network: str,
         arguments: Mapping[str, str],
         progress: Progress,
     ) -> None:
@@ -66,6 +68,7 @@ class BuildSandbox:
             tag: Reference for the result.
             tar: The build context.
             dockerfile: Path of the Dockerfile inside it.
+            network: Name of its network, where it is alone.
             arguments: Build arguments.
             progress: Called at each step.
 
@@ -78,7 +81,6 @@ class BuildSandbox:
         """
         settings = self._settings
         await self._disk.check()
-        network = await self._network.ensure()
         steps = StepContainers(self._engine, settings)
         trace = builds.BuildTrace(steps.limit_processes)
         building = asyncio.create_task(
@@ -114,6 +116,7 @@ class BuildSandbox:
 
     async def _watch(self, steps: "StepContainers", trace: builds.BuildTrace) -> Never:
         limit = self._settings.max_image_size
+        layers: dict[str, int] = {}
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_DISK_INTERVAL):
@@ -124,10 +127,12 @@ class BuildSandbox:
                 await asyncio.sleep(_KILL_INTERVAL)
                 continue
             await self._disk.check()
-            if await steps.written() > limit:
+            for image in trace.images.keys() - layers.keys():
+                layers[image] = await engine_images.layer_size(self._engine, image, steps.labels)
+            if sum(layers.values()) + await steps.written() > limit:
                 raise Rejected(
                     Code.BUILD_LIMIT_EXCEEDED,
-                    f"A step of the build wrote more than {format_size(limit)} and was ended.",
+                    f"The steps of the build wrote more than {format_size(limit)} in all, and it was ended.",
                     hint="Make the image smaller, or ask the operator to raise MAX_IMAGE_SIZE.",
                     details={"limit": "disk", "limit_bytes": limit},
                 )
@@ -136,7 +141,7 @@ class BuildSandbox:
         self, building: asyncio.Task[None], steps: "StepContainers", trace: builds.BuildTrace, tag: str
     ) -> None:
         """End a build, and note the images that it has made."""
-        trace.cancelled = True
+        trace.cancel()
         try:
             # Before that nothing is made.
             if trace.begun:
@@ -149,7 +154,8 @@ class BuildSandbox:
         try:
             # It may have come to its end after all. By now the tag may be another worker's.
             result = await engine_images.inspect(self._engine, tag)
-            if result is not None and trace.images and result.id.startswith(f"sha256:{trace.images[-1]}"):
+            last = next(reversed(trace.images), None)
+            if result is not None and last and result.id.startswith(f"sha256:{last}"):
                 await engine_images.remove(self._engine, tag)
         except ENGINE_TROUBLE as error:
             logger.warning("the result of a cancelled build could not be removed: %s", error)
@@ -183,7 +189,8 @@ class StepContainers:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        self._labels = {NAMESPACE: settings.runner_namespace, ROLE: BUILD_ROLE}
+        self.labels: Mapping[str, str] = {NAMESPACE: settings.runner_namespace, ROLE: BUILD_ROLE}
+        """What the containers and images of all builds carry."""
         self._reported: set[str] = set()
         self.file_size = settings.max_image_size - secrets.randbelow(_MARKS)
         """Bytes of the largest file: what the build must be given as its limit."""
@@ -234,7 +241,7 @@ class StepContainers:
         The builder has removed the container by then, but the Engine keeps its last events.
         """
         try:
-            ended = await events.recent(self._engine, "oom", self._labels)
+            ended = await events.recent(self._engine, "oom", self.labels)
         except ENGINE_TROUBLE as error:
             logger.warning("the Engine does not say whether a step ran out of memory: %s", error)
             return None
@@ -242,7 +249,7 @@ class StepContainers:
 
     async def _all(self) -> list[dict[str, Any]]:
         """All containers of this build, reported or not."""
-        listed = await containers.list_by_labels(self._engine, self._labels)
+        listed = await containers.list_by_labels(self._engine, self.labels)
         return [found for row in listed if (found := await self._find(row["Id"])) is not None]
 
     async def _find(self, container: str) -> dict[str, Any] | None:
@@ -262,8 +269,7 @@ async def _result(building: asyncio.Task[None]) -> None:
 async def _drain(building: asyncio.Task[None], steps: StepContainers) -> None:
     """Kill a build's steps until the builder ends its output.
 
-    Closing the connection would end the build as well. But the step that it is at may still become an image
-    after that, and nobody learns its id.
+    It begins no further step, but the one that it is at may still become an image, whose id is in the output.
     """
     deadline = asyncio.get_running_loop().time() + _DRAIN_SECONDS
     while not building.done() and asyncio.get_running_loop().time() < deadline:

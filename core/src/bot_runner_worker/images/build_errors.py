@@ -4,6 +4,7 @@ import re
 
 from bot_runner_worker.engine import EngineError
 from bot_runner_worker.engine.builds import BuildError
+from bot_runner_worker.engine.messages import shown
 from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
 from bot_runner_worker.model.quantities import format_size
 from bot_runner_worker.settings import Settings
@@ -59,10 +60,10 @@ def lost_a_step(error: BuildError) -> bool:
 def failed(error: BuildError) -> BotRunnerError:
     """The error of a build that ended by itself."""
     if "no space left on device" in error.message:
-        return disk_full(error.message)
+        return disk_full()
     return Rejected(
         Code.BUILD_FAILED,
-        f"The build failed: {error.message[:500]}",
+        f"The build failed: {shown(error.message)}",
         hint=_hint(error),
         details={"log": error.log},
     )
@@ -92,17 +93,16 @@ def timed_out(settings: Settings) -> Rejected:
 def of_engine(error: EngineError) -> BotRunnerError:
     """The error of a build that the Engine refused to begin."""
     if error.disk_full:
-        return disk_full(error.message)
+        return disk_full()
     if error.status >= 500 and "dockerfile" not in error.message.lower():
         return Unavailable(
             Code.ENGINE_FAILED,
             "The Docker Engine failed to build.",
-            hint="Try again later.",
-            details={"reason": error.message[:500]},
+            hint="Try again later; the operator finds the cause in the worker's log.",
         )
     return Rejected(
         Code.BUILD_FAILED,
-        f"The Dockerfile was refused: {error.message[:500]}",
+        f"The Dockerfile was refused: {shown(error.message)}",
         hint="Correct the Dockerfile.",
     )
 

@@ -8,10 +8,14 @@ of the files.
 import hashlib
 import io
 import json
+import posixpath
+import re
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
+import zlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import translate
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
@@ -19,6 +23,10 @@ from bot_runner_worker.model.paths import MAX_FILES, FileManifest
 
 _CHUNK = 256 * 1024
 _IN_MEMORY = 1024 * 1024
+_PEEKED = 4096
+_GZIP = b"\x1f\x8b\x08"
+# Whether a tar is in it is not looked at: bzip2, xz, Zstandard (moby, pkg/archive, DetectCompression).
+_COMPRESSED = (b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
 class Span(NamedTuple):
@@ -39,7 +47,7 @@ class BuildContext:
         size: Size of the tar in bytes.
         digest: Hex SHA-256 of the content, independent of order and times.
         dockerfile: Path of the Dockerfile inside the tar.
-        span: Where the Dockerfile lies in the tar.
+        spans: Where each file lies in the tar, by its path.
         shared: Whether tenants may share the image: only for Dockerfiles that a plugin generated itself, with
             nothing in the context that belongs to one tenant.
         generated: Whether we wrote the Dockerfile for a tenant's files
@@ -51,15 +59,49 @@ class BuildContext:
     size: int
     digest: str
     dockerfile: str
-    span: Span
+    spans: Mapping[str, Span]
     shared: bool = False
     notes: tuple[str, ...] = ()
     generated: bool = False
 
     def read_dockerfile(self, max_size: int) -> bytes:
         """Read the first ``max_size`` bytes of the Dockerfile."""
-        self.tar.seek(self.span.content)
-        return self.tar.read(min(self.span.size, max_size))
+        return self._read(self.spans[self.dockerfile], max_size)
+
+    def _read(self, span: Span, max_size: int) -> bytes:
+        self.tar.seek(span.content)
+        return self.tar.read(min(span.size, max_size))
+
+    def find_archive(self, source: str) -> str | None:
+        """Find a file that ``ADD`` would unpack.
+
+        Args:
+            source: A source of ``ADD``: a path, or a pattern as in Go's ``filepath.Match``.
+
+        Returns:
+            The path of the first such file that the source names itself; those in a folder that it names are
+            never unpacked.
+        """
+        path = posixpath.normpath(f"/{source}").lstrip("/")
+        if path in self.spans:
+            return path if self._is_archive(path) else None
+        pattern = [re.compile(translate(part.replace("[^", "[!"))) for part in path.split("/")]
+        return next((each for each in self.spans if _matches(pattern, each) and self._is_archive(each)), None)
+
+    def _is_archive(self, path: str) -> bool:
+        begin = self._read(self.spans[path], _PEEKED)
+        if begin.startswith(_COMPRESSED):
+            return True
+        if begin.startswith(_GZIP):
+            try:
+                begin = zlib.decompressobj(wbits=31).decompress(begin, tarfile.BLOCKSIZE)
+            except zlib.error:
+                return False
+        try:
+            tarfile.TarInfo.frombuf(begin[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            return False
+        return True
 
     async def chunks(self, dockerfile: bytes | None = None) -> AsyncIterator[bytes]:
         """Yield the tar in pieces.
@@ -67,11 +109,12 @@ class BuildContext:
         Args:
             dockerfile: Content that replaces the Dockerfile's own.
         """
+        span = self.spans[self.dockerfile]
         if dockerfile is not None:
-            async for chunk in self._part(0, self.span.begin):
+            async for chunk in self._part(0, span.begin):
                 yield chunk
             yield _entry(self.dockerfile, dockerfile)
-        async for chunk in self._part(0 if dockerfile is None else self.span.end, self.size):
+        async for chunk in self._part(0 if dockerfile is None else span.end, self.size):
             yield chunk
 
     async def _part(self, position: int, end: int) -> AsyncIterator[bytes]:
@@ -101,6 +144,11 @@ def notes_of(context: BuildContext | None) -> Sequence[object]:
     """A context's notes, whatever a plugin has put there."""
     notes: object = context.notes if context is not None else ()
     return notes if isinstance(notes, (tuple, list)) else ()
+
+
+def _matches(pattern: Sequence[re.Pattern[str]], path: str) -> bool:
+    parts = path.split("/")
+    return len(parts) == len(pattern) and all(map(re.Pattern.match, pattern, parts))
 
 
 def _entry(path: str, content: bytes) -> bytes:
@@ -213,7 +261,7 @@ class BuildContextWriter:
             size=self._spool.tell(),
             digest=hashlib.sha256(listing.encode()).hexdigest(),
             dockerfile=name,
-            span=self._spans[name],
+            spans=self._spans,
             shared=shared,
             generated=generated,
             notes=tuple(notes),

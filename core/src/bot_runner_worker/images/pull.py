@@ -10,6 +10,7 @@ from typing import Never
 from bot_runner_worker.aio import watched
 from bot_runner_worker.engine import Engine, EngineError, registries
 from bot_runner_worker.engine import images as engine_images
+from bot_runner_worker.engine.messages import shown
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.images.gc import ImageUsage
 from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
@@ -224,9 +225,9 @@ def pull_error(error: EngineError, reference: ImageReference, *, with_credential
     """
     name = reference.familiar
     words = error.message
-    details = {"image": name, "reason": words[:500]}
+    details = {"image": name, "reason": shown(words)}
     if error.disk_full:
-        return disk_full(words)
+        return disk_full()
     if _RATE_LIMITED.search(words):
         return Unavailable(
             Code.REGISTRY_RATE_LIMITED,

@@ -7,9 +7,10 @@ from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.quantities import format_size
 
 MAX_SIZE = 256 * 1024
-_MAX_INSTRUCTIONS = 500
+MAX_INSTRUCTIONS = 500
 
 # White space, directives and continuations as in moby/buildkit, frontend/dockerfile/parser.
+QUOTES = re.compile(r"[\\\"'`]")
 WHITE_SPACE = re.compile(r"[\t\v\f\r ]+")
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
 _HERE_DOCUMENT = re.compile(r"(^|\s)\d*<<-?\s*[\"']?[A-Za-z_]")
@@ -92,9 +93,9 @@ def parse(content: bytes) -> ParsedDockerfile:
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     escape = _escape(lines)
     instructions = tuple(_instruction(number, line) for number, line in _logical_lines(lines, escape))
-    if len(instructions) > _MAX_INSTRUCTIONS:
+    if len(instructions) > MAX_INSTRUCTIONS:
         raise invalid(
-            instructions[_MAX_INSTRUCTIONS].line, f"there are more than {_MAX_INSTRUCTIONS} instructions"
+            instructions[MAX_INSTRUCTIONS].line, f"there are more than {MAX_INSTRUCTIONS} instructions"
         )
     return ParsedDockerfile(escape, instructions)
 
@@ -146,3 +147,28 @@ def _instruction(number: int, line: str) -> Instruction:
     if name.upper() in ("RUN", "COPY", "ADD") and _HERE_DOCUMENT.search(arguments):
         raise invalid(number, "here-documents (<<) need BuildKit", BUILDKIT_HINT)
     return Instruction(number, name.upper(), arguments.strip())
+
+
+def split_flags(instruction: Instruction) -> tuple[dict[str, str], str]:
+    """Split the leading ``--name=value`` words from the rest.
+
+    Raises:
+        Rejected: ``INVALID_DOCKERFILE`` if one is quoted or given twice.
+    """
+    flags: dict[str, str] = {}
+    rest = instruction.arguments
+    while rest.startswith("--"):
+        word, _, rest = re.sub(r"\s", " ", rest, count=1).partition(" ")
+        rest = rest.lstrip()
+        if word == "--":
+            break
+        name, _, value = word[2:].partition("=")
+        if name in flags or QUOTES.search(word):
+            raise invalid(instruction.line, f"the flag {word[:80]!r} is given twice, or quoted")
+        flags[name] = value
+    return flags, rest
+
+
+def unquoted(text: str) -> str:
+    """The text without quotes and escapes."""
+    return QUOTES.sub("", text)

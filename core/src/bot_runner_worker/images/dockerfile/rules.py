@@ -1,18 +1,22 @@
 """The rules for a tenant's Dockerfile."""
 
-import json
 import re
 from collections.abc import Mapping
 
+from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.dockerfile.parser import (
     BUILDKIT_HINT,
-    WHITE_SPACE,
+    MAX_INSTRUCTIONS,
+    QUOTES,
     Instruction,
     ParsedDockerfile,
     invalid,
     refused,
+    split_flags,
+    unquoted,
 )
-from bot_runner_worker.images.dockerfile.stages import BuildStage, VettedDockerfile
+from bot_runner_worker.images.dockerfile.sources import CopyRules
+from bot_runner_worker.images.dockerfile.stages import BuildStage, Step, VettedDockerfile
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import LABEL_PREFIX
 from bot_runner_worker.model.image import ImageReference
@@ -25,21 +29,25 @@ _VARIABLE = re.compile(
     r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<kind>:[-+])(?P<word>[^{}$]*))?\})", re.ASCII
 )
 _ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:=(\"[^\"\\]*\"|'[^'\\]*'|[^\s\"'\\]*))?(?:\s+|$)", re.ASCII)
-_QUOTES = re.compile(r"[\\\"'`]")
 
 
-def vet(parsed: ParsedDockerfile, platform: str) -> VettedDockerfile:
+def vet(
+    parsed: ParsedDockerfile, platform: str, context: BuildContext, max_image_size: int
+) -> VettedDockerfile:
     """Check a Dockerfile against the rules.
 
     Args:
         parsed: The Dockerfile.
         platform: The Engine's, such as ``linux/amd64``.
+        context: The build context, with what it copies.
+        max_image_size: Bytes that an image may have.
 
     Raises:
         Rejected: ``DOCKERFILE_REFUSED`` for what is not allowed, ``INVALID_DOCKERFILE`` for what the builder
             lacks, ``INVALID_IMAGE_NAME`` or ``PLATFORM_MISMATCH`` for a base image.
     """
     variables: dict[str, str] = {}
+    copies = CopyRules(context, max_image_size)
     before: list[Instruction] = []
     stages: list[BuildStage] = []
     for instruction in parsed.instructions:
@@ -47,7 +55,7 @@ def vet(parsed: ParsedDockerfile, platform: str) -> VettedDockerfile:
             stages.append(_stage(instruction, variables, [stage.name for stage in stages], platform))
         elif stages:
             names = [stage.name for stage in stages[:-1]]
-            stages[-1].body.append(_checked(instruction, names))
+            stages[-1].body.extend(_checked(instruction, names, copies))
         elif instruction.name == "ARG":
             before.append(instruction)
             variables |= _build_arguments(instruction, variables)
@@ -57,14 +65,16 @@ def vet(parsed: ParsedDockerfile, platform: str) -> VettedDockerfile:
         raise invalid(
             1, "there is no FROM", "Begin with FROM and a base image, such as FROM python:3.12-slim."
         )
-    return VettedDockerfile(parsed.escape, tuple(before), tuple(stages))
+    if sum(len(stage.body) for stage in stages) > MAX_INSTRUCTIONS:
+        raise invalid(stages[-1].line, f"it comes to more than {MAX_INSTRUCTIONS} instructions")
+    return VettedDockerfile(parsed.escape, tuple(before), tuple(stages), tuple(copies.expanded))
 
 
 def _stage(
     instruction: Instruction, variables: Mapping[str, str], earlier: list[str], platform: str
 ) -> BuildStage:
     line = instruction.line
-    flags, rest = _split_flags(instruction)
+    flags, rest = split_flags(instruction)
     if unknown := flags.keys() - {"platform"}:
         raise invalid(line, f"FROM has no flag --{min(unknown)}")
     wanted = flags.get("platform", "")
@@ -89,20 +99,20 @@ def _stage(
     return BuildStage(line, ImageReference.parse(base), name)
 
 
-def _checked(instruction: Instruction, earlier: list[str]) -> tuple[Instruction, ImageReference | None]:
+def _checked(instruction: Instruction, earlier: list[str], copies: CopyRules) -> list[Step]:
     line = instruction.line
     match instruction.name:
         case "ONBUILD":
             raise refused(line, "ONBUILD is not allowed", "Write the instruction without ONBUILD.")
         case "RUN":
-            return _run(instruction), None
+            return [(_run(instruction), None)]
         case "LABEL":
             _check_labels(instruction)
         case "ADD":
-            _check_add(instruction)
+            return [copies.add(instruction)]
         case "COPY":
-            return _copy(instruction, earlier)
-    return instruction, None
+            return copies.copy(instruction, earlier)
+    return [(instruction, None)]
 
 
 def _run(instruction: Instruction) -> Instruction:
@@ -120,7 +130,7 @@ def _run(instruction: Instruction) -> Instruction:
 def _check_labels(instruction: Instruction) -> None:
     # A build's containers have the labels of its Dockerfile: with a bot's labels, one would pass for a bot.
     text = instruction.arguments
-    if LABEL_PREFIX in _unquoted(text):
+    if LABEL_PREFIX in unquoted(text):
         raise refused(
             instruction.line, f"labels that begin with {LABEL_PREFIX} are the runner's own", "Leave them out."
         )
@@ -130,70 +140,6 @@ def _check_labels(instruction: Instruction) -> None:
             "a label's name must not be made of variables",
             'Write LABEL name="value", with variables in the value only.',
         )
-
-
-def _check_add(instruction: Instruction) -> None:
-    flags, rest = _split_flags(instruction)
-    _check_flags(instruction, flags, {"chown"})
-    paths = _paths(instruction.line, rest)
-    # The Engine fetches remote sources itself, from its own network: the host's loopback is open to it.
-    if any("://" in _unquoted(path) for path in paths):
-        raise refused(
-            instruction.line,
-            "ADD of a remote address is not allowed",
-            "Put the file into the project, or fetch it in a RUN instruction.",
-        )
-    if any("$" in path for path in paths[:-1]):
-        raise refused(
-            instruction.line,
-            "ADD with a variable in its source is not allowed, it might be an address",
-            "Use COPY for the project's own files.",
-        )
-
-
-def _copy(instruction: Instruction, earlier: list[str]) -> tuple[Instruction, ImageReference | None]:
-    flags, rest = _split_flags(instruction)
-    flags.pop("link", None)  # how layers are stored; the content is the same
-    _check_flags(instruction, flags, {"from", "chown"})
-    source = flags.pop("from", None)
-    _paths(instruction.line, rest)
-    kept = " ".join([*(f"--{name}={value}" for name, value in flags.items()), rest])
-    if source is None:
-        return Instruction(instruction.line, "COPY", kept), None
-    if "$" in source:
-        raise invalid(
-            instruction.line, "variables in COPY --from are not supported", "Write the name itself."
-        )
-    if source.isascii() and source.isdecimal() and len(source) < 4 and int(source) >= len(earlier):
-        raise invalid(instruction.line, f"there is no earlier stage {source}")
-    if source.lower() in earlier or (source.isascii() and source.isdecimal() and len(source) < 4):
-        return Instruction(instruction.line, "COPY", f"--from={source} {kept}"), None
-    return Instruction(instruction.line, "COPY", kept), ImageReference.parse(source)
-
-
-def _check_flags(instruction: Instruction, flags: Mapping[str, str], known: set[str]) -> None:
-    if unknown := flags.keys() - known:
-        raise invalid(instruction.line, f"{instruction.name} --{min(unknown)} needs BuildKit", BUILDKIT_HINT)
-
-
-def _split_flags(instruction: Instruction) -> tuple[dict[str, str], str]:
-    """Split the leading ``--name=value`` words from the rest.
-
-    Raises:
-        Rejected: ``INVALID_DOCKERFILE`` if one is quoted or given twice.
-    """
-    flags: dict[str, str] = {}
-    rest = instruction.arguments
-    while rest.startswith("--"):
-        word, _, rest = re.sub(r"\s", " ", rest, count=1).partition(" ")
-        rest = rest.lstrip()
-        if word == "--":
-            break
-        name, _, value = word[2:].partition("=")
-        if name in flags or _QUOTES.search(word):
-            raise invalid(instruction.line, f"the flag {word[:80]!r} is given twice, or quoted")
-        flags[name] = value
-    return flags, rest
 
 
 def _expand(text: str, variables: Mapping[str, str], line: int) -> str:
@@ -212,7 +158,7 @@ def _expand(text: str, variables: Mapping[str, str], line: int) -> str:
         return known
 
     expanded = _VARIABLE.sub(value, text)
-    if "$" in _VARIABLE.sub("", text) or _QUOTES.search(text):
+    if "$" in _VARIABLE.sub("", text) or QUOTES.search(text):
         raise invalid(line, f"{text[:80]!r} is not understood; use plain names and ${{VARIABLES}}")
     return expanded
 
@@ -232,31 +178,4 @@ def _build_arguments(instruction: Instruction, variables: Mapping[str, str]) -> 
         default = (match[2] or "").strip("\"'")
         found[match[1]] = _expand(default, {**variables, **found}, instruction.line)
         position = match.end()
-    return found
-
-
-def _unquoted(text: str) -> str:
-    """The text without quotes and escapes."""
-    return _QUOTES.sub("", text)
-
-
-def _paths(line: int, text: str) -> list[str]:
-    """Read the sources and the target of ``ADD`` or ``COPY``, in either form.
-
-    Raises:
-        Rejected: ``INVALID_DOCKERFILE`` if there are fewer than two, or a list is not plain JSON, of which
-            the Engine would read the beginning only.
-    """
-    if text.startswith("["):
-        try:
-            parsed = json.loads(text)
-        except (ValueError, RecursionError):
-            parsed = None
-        if not isinstance(parsed, list) or not all(isinstance(path, str) for path in parsed):
-            raise invalid(line, "the list of paths is not valid JSON")
-        found: list[str] = parsed
-    else:
-        found = WHITE_SPACE.split(text)
-    if len(found) < 2 or text.startswith("-"):
-        raise invalid(line, "a source or the target is missing, or begins with a dash")
     return found

@@ -2,12 +2,18 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bot_runner_worker.images.dockerfile.parser import Instruction, ParsedDockerfile, refused
 from bot_runner_worker.model.identity import LABEL_PREFIX
 from bot_runner_worker.model.image import Image, ImageReference
+
+WILDCARDS = frozenset("*?[")
+"""What makes a source a pattern (Go's ``filepath.Match``)."""
+
+Step = tuple[Instruction, ImageReference | None]
+"""An instruction as the Engine gets it, with the image of its ``COPY --from``, if any."""
 
 _LABEL_NAME = re.compile(re.escape(LABEL_PREFIX) + r"[a-z0-9.-]+")
 
@@ -20,13 +26,13 @@ class BuildStage:
         line: Where it begins.
         base: A reference, or the name of an earlier stage, or ``scratch``.
         name: Its own name, or nothing.
-        body: Its further instructions, each with the image of its ``COPY --from``, if any.
+        body: Its further instructions.
     """
 
     line: int
     base: ImageReference | str
     name: str
-    body: list[tuple[Instruction, ImageReference | None]] = field(default_factory=list)
+    body: list[Step] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,13 @@ class VettedDockerfile:
         escape: Its escape character.
         arguments: The ``ARG`` instructions before the first stage.
         stages: Its stages.
+        expanded: Lines of ``COPY --from`` with a variable in a source.
     """
 
     escape: str
     arguments: tuple[Instruction, ...]
     stages: tuple[BuildStage, ...]
+    expanded: tuple[int, ...] = ()
 
     @property
     def images(self) -> list[ImageReference]:
@@ -58,8 +66,15 @@ class VettedDockerfile:
             labels: Labels for each step's container and image, by which they are found again.
 
         Raises:
-            Rejected: ``DOCKERFILE_REFUSED`` if a base image adds instructions (``ONBUILD``).
+            Rejected: ``DOCKERFILE_REFUSED`` if a base image adds instructions (``ONBUILD``), or if what
+                ``COPY --from`` copies may be a pattern.
         """
+        if self.expanded and not WILDCARDS.isdisjoint("".join(self._values(images))):
+            raise refused(
+                self.expanded[0],
+                "COPY --from with a variable is not supported where a variable holds one of * ? [",
+                "Write the path itself.",
+            )
         lines = [*_directives(self.escape), *map(str, self.arguments)]
         for stage in self.stages:
             lines += _beginning(stage, images, labels)
@@ -67,6 +82,14 @@ class VettedDockerfile:
                 source = f"--from={images[image].id} " if image is not None else ""
                 lines.append(f"{instruction.name} {source}{instruction.arguments}")
         return "\n".join(lines) + "\n"
+
+    def _values(self, images: Mapping[ImageReference, Image]) -> Iterator[str]:
+        """Texts with the values of all variables."""
+        yield from (each.arguments for each in self.arguments)
+        for stage in self.stages:
+            yield from (each.arguments for each, _ in stage.body if each.name in ("ARG", "ENV"))
+        for image in images.values():
+            yield from image.environment.values()
 
 
 def _beginning(
