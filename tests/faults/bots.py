@@ -68,6 +68,18 @@ time.sleep(1000)
 """
 """In files that are each within the limit of one, or it might crash twice before it is measured once."""
 
+HIDING_FILLER = """
+import os, time
+
+hidden = []
+for _ in range(15):
+    hidden.append(os.open("/tmp/filler", os.O_WRONLY | os.O_CREAT))
+    os.unlink("/tmp/filler")
+    os.write(hidden[-1], bytes(20_000_000))
+time.sleep(1000)
+"""
+"""300 MB in files that no folder shows."""
+
 
 def simple(code: str = IDLE_BOT, **more: Any) -> dict[str, Any]:
     """Parameters of a start in mode ``simple``."""

@@ -19,6 +19,12 @@ from bot_runner_worker.testing.waiting import until_sync
 _PREFIX = "brt2e"
 """Begins the names of namespaces and folders; the process id of the test run comes next."""
 
+REMAPPED = "nobody"
+"""Whose subordinate users a container's are, on an Engine with ``userns-remap``."""
+
+FIRST_ID = 1_200_000
+"""The host's number for root in a container there."""
+
 _ANSWER_SECONDS = 60
 _END_SECONDS = 40
 
@@ -33,13 +39,15 @@ class SecondEngine:
 
     Args:
         disk: Size of a file system of its own for the data, in MiB; by default it shares the machine's.
+        remapped: Whether root in a container is nobody on the host (``userns-remap``).
     """
 
-    def __init__(self, *, disk: int | None = None) -> None:
+    def __init__(self, *, disk: int | None = None, remapped: bool = False) -> None:
         self.name = f"{_PREFIX}{os.getpid()}-{os.urandom(2).hex()}"
         self.folder = Path(tempfile.gettempdir()) / self.name
         self.log = self.folder / "dockerd.log"
         self._disk = disk
+        self._remapped = remapped
         self._dockerd: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,17 +89,31 @@ class SecondEngine:
     def start(self) -> None:
         """Start dockerd, or start it again, and wait until it answers."""
         (self.folder / "dockerd.pid").unlink(missing_ok=True)  # a killed one's
+        # Not `ip netns exec`, which hides the cgroups.
+        enter = ["nsenter", f"--net=/run/netns/{self.name}"]
         command = [
-            # Not `ip netns exec`, which hides the cgroups.
-            *("nsenter", f"--net=/run/netns/{self.name}", "dockerd", "--host", self.address),
+            *(*enter, *self._with_users(), "dockerd", "--host", self.address),
             *("--data-root", str(self.data), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "dockerd.pid"), "--group", "root"),
             *("--containerd-namespace", self.name, "--containerd-plugins-namespace", f"{self.name}p"),
             *("--default-address-pool", "base=10.229.0.0/16,size=24", "--bip", "10.229.255.1/24"),
         ]
+        if self._remapped:
+            command += ["--userns-remap", f"{REMAPPED}:nogroup"]
         with self.log.open("ab") as log:
             self._dockerd = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
         until_sync(self.answers, _ANSWER_SECONDS, lambda: f"dockerd does not answer:\n{self.log_tail()}")
+
+    def _with_users(self) -> list[str]:
+        """The beginning of a command that sees subordinate users of our own, and not the machine's."""
+        if not self._remapped:
+            return []
+        mounts = []
+        for name in ("subuid", "subgid"):
+            (self.folder / name).write_text(f"{REMAPPED}:{FIRST_ID}:65536\n")
+            mounts.append(f"touch /etc/{name} && mount --bind {self.folder / name} /etc/{name}")
+        script = " && ".join([*mounts, 'exec "$@"'])
+        return ["unshare", "--mount", "sh", "-ec", script, "sh"]
 
     def answers(self) -> bool:
         """Whether it answers."""

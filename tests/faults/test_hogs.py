@@ -1,4 +1,4 @@
-"""A fork bomb, a memory hog, a log flood and a disk filler beside ten quiet bots, who answer throughout."""
+"""A fork bomb, a memory hog, a log flood and fillers of the disk beside ten quiet bots, who always answer."""
 
 import asyncio
 import tempfile
@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.bots import ANSWERING_BOT, DISK_FILLER, FORK_BOMB, LOG_FLOOD, MEMORY_HOG, simple
+from tests.faults.bots import (
+    ANSWERING_BOT,
+    DISK_FILLER,
+    FORK_BOMB,
+    HIDING_FILLER,
+    LOG_FLOOD,
+    MEMORY_HOG,
+    simple,
+)
 from tests.faults.running import WORKER_ENV, History, PatientClient, running_stack, under_way
 from tests.faults.state import settled
 
@@ -133,8 +141,18 @@ async def disk_filler(scene: Scene) -> None:
     assert (await scene.history.has("disk-filler", "bot_stopped"))["reason"] == "disk_limit"
 
 
+async def hiding_filler(scene: Scene) -> None:
+    """Its files are deleted while they are open: it is stopped with the same reason."""
+    await scene.client.starts("hiding-filler", **simple(HIDING_FILLER))
+    await _ended(scene, "hiding-filler", "stopped")
+    told = await scene.history.has("hiding-filler", "bot_stopped")
+    assert told["reason"] == "disk_limit"
+    assert told["hidden_bytes"] > told["limit_bytes"] == 64 * 1024 * 1024
+
+
 HOGS: dict[str, Callable[[Scene], Awaitable[None]]] = {
-    each.__name__.replace("_", " "): each for each in (fork_bomb, memory_hog, log_flood, disk_filler)
+    each.__name__.replace("_", " "): each
+    for each in (fork_bomb, memory_hog, log_flood, disk_filler, hiding_filler)
 }
 
 

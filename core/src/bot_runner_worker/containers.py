@@ -13,6 +13,7 @@ from bot_runner_worker.aio import run_to_completion
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, containers, logs
 from bot_runner_worker.engine.builds import BuildLog
 from bot_runner_worker.model.identity import PROBE_ROLE, ROLE, BotKey
+from bot_runner_worker.seccomp import PROFILE
 from bot_runner_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ _PROBE_PIDS = 64
 
 
 def hardened(
+    settings: Settings,
     *,
     memory: int,
     cpu: float,
@@ -34,9 +36,10 @@ def hardened(
     ulimits: Mapping[str, int] | None = None,
     restart: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The ``HostConfig`` of a container: no capabilities, no new privileges, limits for everything.
+    """The ``HostConfig`` of a container: no capabilities, no new privileges, few system calls, limits.
 
     Args:
+        settings: ``container_seccomp``.
         memory: Bytes; swap is included.
         cpu: Cores.
         pids: Processes and threads.
@@ -45,10 +48,12 @@ def hardened(
         ulimits: Hard limits of a process by their names, such as ``fsize``.
         restart: Restart policy; by default, the container is not restarted.
     """
+    # Without an entry, the Engine's own.
+    seccomp = [f"seccomp={PROFILE}"] if settings.container_seccomp == "strict" else []
     return {
         "Init": True,
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges:true"],
+        "SecurityOpt": ["no-new-privileges:true", *seccomp],
         "Memory": memory,
         "MemorySwap": memory,
         "NanoCpus": int(cpu * 1_000_000_000),
@@ -217,7 +222,7 @@ def probe_container(
         storage: Options of the storage driver.
     """
     key = key or probe_key()
-    host = hardened(memory=memory, cpu=1.0, pids=_PROBE_PIDS, log_size=_MIB, network=network)
+    host = hardened(settings, memory=memory, cpu=1.0, pids=_PROBE_PIDS, log_size=_MIB, network=network)
     host["ReadonlyRootfs"] = read_only
     if runtime is not None:
         host["Runtime"] = runtime

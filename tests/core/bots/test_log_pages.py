@@ -34,6 +34,18 @@ def test_a_page_is_bounded_in_bytes_and_keeps_the_end() -> None:
     assert 0 < len(page.text.encode()) <= 51
 
 
+@pytest.mark.parametrize("hostile", ["\x9b31m", "\x85", "\u202e", "\u2067", "\u200e"])
+def test_nor_can_c1_controls_and_what_reorders_text(hostile: str) -> None:
+    line = LogLine(LINES[0].time, f"paid {hostile}100")
+    assert page_of([line], lines=1, since=None, max_bytes=1000).text == "paid 100\n"
+
+
+@pytest.mark.parametrize("since", ["1700000000.000000001\n", "١٧٠٠٠٠٠٠٠٠.000000001"])
+def test_a_position_is_that_and_nothing_else(since: str) -> None:
+    with pytest.raises(Rejected):
+        position_of(since)
+
+
 def test_escape_sequences_cannot_rewrite_the_readers_terminal() -> None:
     line = LogLine(LINES[0].time, "\x1b[2J\x1b]0;title\x07red \x1b[31mtext\x1b[0m\ttab\x00")
     text = page_of([line], lines=1, since=None, max_bytes=1000).text

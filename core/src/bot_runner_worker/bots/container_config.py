@@ -7,7 +7,8 @@ from typing import Any
 from bot_runner_worker.containers import hardened
 from bot_runner_worker.engine import Engine, EngineError, containers
 from bot_runner_worker.model import identity
-from bot_runner_worker.model.options import ContainerOptions
+from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.options import ContainerOptions, Mount
 from bot_runner_worker.model.results import timestamp
 from bot_runner_worker.model.spec import BotSpec
 from bot_runner_worker.settings import Settings
@@ -28,6 +29,9 @@ STOPPED_POLICY = {"Name": "no"}
 """A bot that should not run. The policy is the one part of a container that can be changed later and is kept
 by the Engine, so it doubles as the record of what is wanted."""
 
+UNPRIVILEGED = "10001:10001"
+"""Whom bots run as that must not be root and whose image names nobody; as in images generated here."""
+
 _QUOTA_REFUSED = re.compile("storage-opt", re.IGNORECASE)
 
 _VOLUME_SIZE = 64 * 1024 * 1024
@@ -35,6 +39,10 @@ _VOLUME_SIZE = 64 * 1024 * 1024
 _FILE_SIZE_FACTOR = 2
 """A single file ends at this many times CONTAINER_DISK_LIMIT, should that be before the watch sees it. Not at
 once the limit: a bot that is over it should be told so, not meet a write error that names no cause."""
+
+_OPEN_FILES = 16_384
+"""Files that a process may have open, where the Engine's own limit may be a billion: counting those of all
+processes must come to an end, see :mod:`bot_runner_worker.bots.hidden_files`."""
 
 
 def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float = 0.0) -> dict[str, Any]:
@@ -63,18 +71,20 @@ def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float
         "StopSignal": "SIGTERM",
         "StopTimeout": settings.stop_grace_seconds,
         "HostConfig": hardened(
+            settings,
             memory=spec.limits.memory,
             cpu=max(spec.limits.cpu, cpu),
             pids=spec.limits.pids,
             log_size=settings.container_log_limit,
             network=network,
-            ulimits={"fsize": _FILE_SIZE_FACTOR * settings.container_disk_limit},
+            ulimits={"fsize": _FILE_SIZE_FACTOR * settings.container_disk_limit, "nofile": _OPEN_FILES},
             restart=RUNNING_POLICY,
-        )
-        # A volume of the image would be a directory without any limit on the host.
-        | {"Tmpfs": {path: f"rw,nosuid,nodev,size={size}" for path, size in tmpfs.items()}},
+        ),
     }
     config["HostConfig"] |= _granted(options)
+    # A volume of the image would be a directory without any limit on the host.
+    if mounts := [*map(_in_memory, tmpfs.items()), *map(_mount, options.mounts)]:
+        config["HostConfig"]["Mounts"] = mounts
     if settings.container_runtime is not None:
         config["HostConfig"]["Runtime"] = settings.container_runtime
     if options.entrypoint is not None:
@@ -83,9 +93,79 @@ def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float
         config["Cmd"] = list(options.command)
     if options.working_dir is not None:
         config["WorkingDir"] = options.working_dir
-    if options.user is not None:
-        config["User"] = options.user
+    if user := user_of(spec, settings):
+        config["User"] = user
     return config
+
+
+def user_of(spec: BotSpec, settings: Settings) -> str | None:
+    """Whom a bot runs as; ``None`` for whom its image names.
+
+    Raises:
+        Rejected: ``IMAGE_REFUSED`` if that is root, or might be, and ``RUN_AS_ROOT`` does not allow it.
+    """
+    named = spec.options.user if spec.options.user is not None else spec.image.user
+    if settings.run_as_root == "allowed" or _number_of(named):
+        return spec.options.user
+    if not named.partition(":")[0]:
+        return UNPRIVILEGED
+    raise Rejected(
+        Code.IMAGE_REFUSED,
+        f"The bot is to run as {named[:80]!r}, but it may only run as a user with a number of its own.",
+        hint="Write a number instead of the name, such as USER 1000, or leave USER out.",
+        details={"user": named[:80]},
+        stage="options",
+    )
+
+
+def root_note(spec: BotSpec, settings: Settings) -> list[str]:
+    """What to tell the author of a bot that runs as root; empty for any other."""
+    user = user_of(spec, settings) or spec.image.user
+    if user.partition(":")[0].lstrip("0") not in ("", "root"):
+        return []
+    return [
+        "The bot runs as root in its container. Without privileges it needs no root: add USER 10001 to the "
+        "Dockerfile, and let that user own what the bot writes."
+    ]
+
+
+def _number_of(user: str) -> int:
+    # A name says nothing: the image's own /etc/passwd says which number it has.
+    name = user.partition(":")[0]
+    return int(name) if name.isascii() and name.isdecimal() and len(name) < 11 else 0
+
+
+def mount_points(spec: BotSpec) -> list[str]:
+    """The paths in a bot's container at which something is mounted."""
+    options = spec.options
+    return [*spec.image.volumes, *options.tmpfs, *(mount.target for mount in options.mounts)]
+
+
+def _in_memory(folder: tuple[str, int]) -> dict[str, Any]:
+    """The mount of a folder in memory.
+
+    It is a nameless volume, which goes with its container, and not a tmpfs of the container's own: before
+    each start, runc looks where a volume ends up and refuses ``/proc``, but not where a tmpfs does (1.1.5).
+    By then a bot may have put a link where the folder above it was.
+
+    Args:
+        folder: Absolute path, and bytes.
+    """
+    path, size = folder
+    in_memory = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},nosuid,nodev,noexec"}
+    driver = {"Name": "local", "Options": in_memory}
+    return {"Type": "volume", "Target": path, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    # Not a bind, which would create what is not there, as root's.
+    return {
+        "Type": "bind",
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": not mount.writable,
+        "BindOptions": {"Propagation": "rprivate"},
+    }
 
 
 def _granted(options: ContainerOptions) -> dict[str, Any]:
@@ -98,17 +178,6 @@ def _granted(options: ContainerOptions) -> dict[str, Any]:
                 "CgroupPermissions": "rw" if device.writable else "r",
             }
             for device in options.devices
-        ],
-        # Mounts, not binds: those would create what is not there, as root's.
-        "Mounts": [
-            {
-                "Type": "bind",
-                "Source": mount.source,
-                "Target": mount.target,
-                "ReadOnly": not mount.writable,
-                "BindOptions": {"Propagation": "rprivate"},
-            }
-            for mount in options.mounts
         ],
         "DeviceRequests": [{"Count": options.gpus, "Capabilities": [["gpu"]]}] if options.gpus else [],
     }

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,9 @@ from bot_runner_worker.model.identity import BOT_ID, NAMESPACE, ROLE, USER_ID, B
 from bot_runner_worker.model.spec import BotRecord
 
 INSPECTIONS_AT_ONCE = 8
+
+_LENT = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+"""What the Engine lends to each container: it lies beside the container's disk, and root may write to it."""
 
 _NEVER_STARTED = ("created", "dead")
 
@@ -31,7 +34,7 @@ class ContainerState:
         connected: Whether it has its network; only a container that runs can miss it.
         row: What the list of containers says about it; as long as that stays the same and no event tells of
             a change, so does the rest.
-        disk_bytes: What it has written to its writable layer, if that was asked for.
+        disk_bytes: What it has written to its disk, if that was asked for.
     """
 
     record: BotRecord
@@ -50,6 +53,11 @@ class ContainerState:
     def has_started(self) -> bool:
         """Whether its start was finished; a replacement that waits for its turn has not."""
         return self.state not in _NEVER_STARTED and not self.record.name.endswith(NEXT)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was ended for good and does not run."""
+        return not self.runs and self.record.end_reason is not None
 
     @property
     def is_down(self) -> bool:
@@ -170,10 +178,17 @@ class Inspector:
             if before is not None and before.row == _row(row):
                 return before
             container = await containers.inspect(self._engine, row["Id"], size=size)
-            return _state(self._end_reasons.read(container), _row(row)) if container is not None else None
+            if container is None:
+                return None
+            found = _state(self._end_reasons.read(container), _row(row))
+            return replace(found, disk_bytes=await self._disk_bytes(container)) if size else found
 
         found = await for_each(await self._rows(labels), state, at_once=INSPECTIONS_AT_ONCE)
         return {each.record.id: each for each in found if each is not None}
+
+    async def _disk_bytes(self, container: Mapping[str, Any]) -> int:
+        files = [await containers.read_file(self._engine, container["Id"], path) for path in _LENT]
+        return int(container.get("SizeRw") or 0) + sum(file[0].size for file in files if file is not None)
 
     async def _rows(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         wanted = {NAMESPACE: self._namespace, ROLE: "bot", **labels}
@@ -213,5 +228,4 @@ def _state(container: Mapping[str, Any], row: tuple[Any, ...]) -> ContainerState
         created_at=moment(container["Created"]),
         connected=not needs_network or bool((attached.get(network) or {}).get("NetworkID")),
         row=row,
-        disk_bytes=int(container.get("SizeRw") or 0),
     )

@@ -69,8 +69,8 @@ _SIGNS = (
 )
 
 _END_REASON_HINTS = {
-    EndReason.DISK_LIMIT: "Let the bot delete the files that it no longer needs, and start it again: its "
-    "disk is empty then. The operator sets the limit with CONTAINER_DISK_LIMIT.",
+    EndReason.DISK_LIMIT: "Let the bot delete the files that it no longer needs, and close those that it has "
+    "deleted; start it again: its disk is empty then. The operator sets the limit with CONTAINER_DISK_LIMIT.",
     EndReason.LOG_FLOOD: "Print less: look for a loop that logs without a pause, and raise the log level. "
     "The operator sets the limit with CONTAINER_LOG_RATE_LIMIT.",
 }

@@ -2,23 +2,31 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from bot_runner_worker.aio import FairQueue, run_to_completion
 from bot_runner_worker.bots.cleanup import Cleanup
-from bot_runner_worker.bots.container_config import NEXT, PREVIOUS, DiskQuota, container_config
+from bot_runner_worker.bots.container_config import (
+    NEXT,
+    PREVIOUS,
+    DiskQuota,
+    container_config,
+    mount_points,
+    user_of,
+)
 from bot_runner_worker.bots.container_state import ContainerState, Inspector, Snapshot
 from bot_runner_worker.bots.cpu_boost import CpuBoost
 from bot_runner_worker.bots.end_reasons import EndReasonStore
+from bot_runner_worker.bots.image_files import ImageFiles
 from bot_runner_worker.bots.log_pages import page_of, position_of
 from bot_runner_worker.bots.protocol import Action, LogPage
 from bot_runner_worker.bots.purge import Purge
 from bot_runner_worker.bots.recovery import Recovery
+from bot_runner_worker.bots.start_errors import start_failed
 from bot_runner_worker.engine import Engine, EngineError, containers, logs
 from bot_runner_worker.engine.events import ContainerEvent, container_events
-from bot_runner_worker.model.errors import BotRunnerError, Code, Rejected, Unavailable, disk_full
+from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.model.identity import NAMESPACE, ROLE, BotKey
 from bot_runner_worker.model.spec import BotRecord, BotSpec, EndReason
 from bot_runner_worker.networks.bots import BotNetworks
@@ -119,12 +127,20 @@ class DockerRuntime:
         finally:
             self._networks.let_go(network)
         try:
+            await self._check_files(spec, container_id)
             for files in spec.options.files:
                 await containers.put_files(self._engine, container_id, files)
             yield container_id
         except BaseException:
             await asyncio.shield(self._discard(container_id, spec.bot, network))
             raise
+
+    async def _check_files(self, spec: BotSpec, container: str) -> None:
+        files = ImageFiles(self._engine, container)
+        await files.check_mount_points(mount_points(spec))
+        if self._settings.run_as_root == "refused":
+            user = user_of(spec, self._settings) or spec.image.user
+            await files.check_user(user.partition(":")[0])
 
     async def _discard(self, container: str, bot: BotKey, network: str) -> None:
         await containers.remove(self._engine, container)
@@ -150,13 +166,13 @@ class DockerRuntime:
                 raise Unavailable(
                     Code.ENGINE_FAILED, "The bot's image is gone from the Docker Engine.", hint="Try again."
                 ) from error
-            raise _start_failed(error) from error
+            raise start_failed(error) from error
 
     async def _start(self, container_id: str, bot: BotKey, network: str) -> None:
         try:
             await self._recovery.start(container_id, bot, network)
         except EngineError as error:
-            raise _start_failed(error) from error
+            raise start_failed(error) from error
 
     async def restart(self, record: BotRecord) -> BotRecord:
         if record.status.is_live:
@@ -246,31 +262,3 @@ class DockerRuntime:
     async def close(self) -> None:
         """End what goes on in the background."""
         await self._boosts.close()
-
-
-def _start_failed(error: EngineError) -> BotRunnerError:
-    message = error.message
-    if error.disk_full:
-        return disk_full(message)
-    if re.search(r"unknown (or invalid )?runtime", message, re.IGNORECASE):
-        return Unavailable(
-            Code.CONTAINER_RUNTIME_MISSING,
-            "The Docker Engine does not have the runtime that bots are to be run with.",
-            hint="This is for the operator: see bot-runner-worker doctor, and CONTAINER_RUNTIME.",
-            details={"reason": message[:500]},
-            stage="start",
-        )
-    hint = "The Engine's words are in details.reason."
-    if "executable file not found" in message or "no such file or directory" in message:
-        hint = "The command or entrypoint does not exist in the image; check its name."
-    elif "could not select device driver" in message:
-        hint = "The Engine has no support for GPUs: this is for the operator (NVIDIA's container toolkit)."
-    elif "permission denied" in message:
-        hint = "The entrypoint is not executable; set its mode to 755 or call it through its interpreter."
-    return Rejected(
-        Code.START_FAILED,
-        "The bot's container could not be started.",
-        hint=hint,
-        details={"reason": message[:1000]},
-        stage="start",
-    )

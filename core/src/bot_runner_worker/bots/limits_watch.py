@@ -2,8 +2,9 @@
 
 Disk: the Engine adds up what a bot has written by walking over its files: 1.2 ms for a small bot, 5 to 10 ms
 for each thousand files. So it is asked at an interval, and out of turn when the room on its disk shrinks
-quickly, which costs nothing to see. A file in a tmpfs is memory and not counted. One that was deleted while
-it is still open is not seen: only the Engine's own quota (:class:`.container_config.DiskQuota`) bounds those.
+quickly, which costs nothing to see. A file counts with its length, a sparse one as well; no system call that
+takes more room is open to bots (:mod:`bot_runner_worker.seccomp`). A file in a tmpfs is memory and not
+counted. What the Engine does not see is found by :mod:`.hidden_files`.
 
 Log: a bot's log is rotated, so a flood fills no disk; it takes the Engine's time, nearly a whole core at full
 speed. All bots are looked at by the end of their logs, 1.8 ms each in all: the times of the last lines tell
@@ -20,6 +21,7 @@ from time import monotonic
 from bot_runner_worker.aio import DutyCycle
 from bot_runner_worker.bots.admission import Admission
 from bot_runner_worker.bots.announcements import Announcer
+from bot_runner_worker.bots.hidden_files import Hidden, HiddenFiles
 from bot_runner_worker.bots.protocol import BotRuntime
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError, containers, logs
 from bot_runner_worker.engine.logs import LogTail
@@ -136,6 +138,9 @@ class DiskWatch:
         self._namespace = settings.runner_namespace
         self._limit = settings.container_disk_limit
         self._disk = EngineDisk(engine, settings)
+        self._hidden = HiddenFiles(engine, settings)
+        self._found: Mapping[str, Hidden] = {}
+        self._min_free = settings.min_free_disk
         self._duty = DutyCycle(DISK_INTERVAL, DISK_SHARE)
         self._room: Room | None = None
         self._took = 0.0
@@ -147,12 +152,16 @@ class DiskWatch:
             on_violation: Awaited with each bot that is over the limit.
         """
         room = await self._disk.room()
-        if not self._duty.is_due() and not (self._shrank(room) and self._duty.is_due(URGENT_SHARE)):
+        counts = self._hidden.is_due(room)
+        is_urgent = self._shrank(room) or counts
+        if not (self._duty.is_due() or (is_urgent and self._duty.is_due(URGENT_SHARE))):
             return
         self._room = room
         self._took = 0.0
         try:
             bots = await running_bots(self._engine, self._namespace)
+            # What was hidden at an earlier count may be gone by now.
+            self._found = await self._hidden.count(bots, room) if counts else {}
             await _check_each(bots, self._check, on_violation, at_once=_DISKS_AT_ONCE)
         finally:
             self._duty.looked(self._took)
@@ -170,9 +179,17 @@ class DiskWatch:
             used = await self._used(container)
         finally:
             self._took += monotonic() - begun
-        if used <= self._limit:
+        hidden = self._found.get(container, Hidden())
+        is_full = self._room is not None and self._room.size < self._min_free
+        # While there is room enough, files that stay on their way are the bot's own affair.
+        if used + hidden.size <= self._limit and not (is_full and hidden.on_their_way):
             return None
-        details = {"disk_bytes": used, "limit_bytes": self._limit}
+        details = {
+            "disk_bytes": used + hidden.size,
+            "hidden_bytes": hidden.size,
+            "files_in_sockets": hidden.on_their_way,
+            "limit_bytes": self._limit,
+        }
         return LimitViolation(bot, container, EndReason.DISK_LIMIT, details)
 
     async def _used(self, container: str) -> int:

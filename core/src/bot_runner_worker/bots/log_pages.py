@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from bot_runner_worker.bots.protocol import LogPage
 from bot_runner_worker.engine.logs import LogLine
 from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.redaction import without_controls
 
-_POSITION = re.compile(r"^\d{1,11}\.\d{9}$")
-# Escape sequences could rewrite the reader's terminal; tabs are harmless.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]")
+_POSITION = re.compile(r"\d{1,11}\.\d{9}", re.ASCII)
 
 
 def position_of(since: str | None) -> str | None:
@@ -22,7 +21,7 @@ def position_of(since: str | None) -> str | None:
     Raises:
         Rejected: ``INVALID_FIELD`` for anything else; the Engine would take it for "all".
     """
-    if since is None or _POSITION.match(since):
+    if since is None or _POSITION.fullmatch(since):
         return since
     try:
         moment = datetime.fromisoformat(since)
@@ -53,8 +52,7 @@ def page_of(output: Sequence[LogLine], *, lines: int, since: str | None, max_byt
     texts: list[str] = []
     size = 0
     for line in reversed(shown):
-        # Nearly all lines are; looking for that is quicker than looking for what to leave out.
-        text = line.text if line.text.isprintable() else _CONTROL.sub("", line.text)
+        text = without_controls(line.text)
         room, needs = max_bytes - size, len(text.encode()) + 1
         if needs > room:
             truncated = True

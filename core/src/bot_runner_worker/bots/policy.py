@@ -17,6 +17,7 @@ from time import monotonic
 
 from bot_runner_worker.bots.container_state import ContainerState, EngineRun, is_tidy
 from bot_runner_worker.bots.exit_history import ExitHistory
+from bot_runner_worker.bots.kept import KeptBots
 from bot_runner_worker.bots.protocol import Action
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.settings import Settings
@@ -39,6 +40,7 @@ class Policy:
         self._warning = timedelta(minutes=settings.expiry_warning_minutes)
         self._boost = timedelta(seconds=settings.start_burst_seconds + BOOST_TIMEOUT)
         self._exits = exits
+        self.kept = KeptBots(settings)
 
     def is_given_up(self, container: str) -> bool:
         """Whether a container has failed too often of late."""
@@ -79,6 +81,8 @@ class Policy:
             return Action.FINISH
         finished_at = container.record.finished_at
         if finished_at is not None and now - finished_at > self._retention:
+            return Action.REMOVE
+        if self.kept.is_surplus(container.record):
             return Action.REMOVE
         return None
 

@@ -132,6 +132,9 @@ class Reconciler:
         """
         run, bots = snapshot.run or EngineRun(), snapshot.by_bot()
         self.queue.keep(bots.keys() | self._seen.keys())
+        ended = (each for bot, found in bots.items() if bot not in busy for each in found if each.has_ended)
+        for record in self.policy.kept.look(ended):
+            self.queue.add(record.bot, partial(self._measure, record.bot))
         waiting = False
         for bot, found in bots.items():
             if bot in busy:
@@ -178,6 +181,11 @@ class Reconciler:
                 if action is Action.REMOVE:
                     return
 
+    async def _measure(self, bot: BotKey) -> None:
+        for each in await self._runtime.inspect(bot, size=True):
+            if each.has_ended:
+                self.policy.kept.note(each)
+
     async def _finish_removed(self, bot: BotKey) -> None:
         record = self._seen.pop(bot, None)
         if record is not None:
@@ -198,7 +206,8 @@ class Reconciler:
             case Action.REMOVE:
                 await self._runtime.remove(record)
                 self._seen.pop(bot, None)
-                await self._announcer.tell(EventType.REMOVED, record, reason="retention")
+                reason = "kept_bots_limit" if self.policy.kept.is_surplus(record) else "retention"
+                await self._announcer.tell(EventType.REMOVED, record, reason=reason)
             case Action.WARN:
                 # First the mark: a warning may be lost, but is never repeated.
                 await self._runtime.act(action, bot, found)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot_runner_worker.bots.container_config import RUNNING_POLICY
+from bot_runner_worker.engine.messages import cause_of
 from bot_runner_worker.model import identity
 from bot_runner_worker.model.results import BotStatus
 from bot_runner_worker.model.spec import WARNED_WEIGHT, BotRecord, EndReason, Termination
@@ -140,7 +141,7 @@ def _reason(
     if termination is not None and termination.reason in _REASONS:
         return _REASONS[termination.reason]
     if error:
-        return error
+        return cause_of(error).reason
     if oom_killed:
         return "out of memory"
     if status is BotStatus.EXITED:
