@@ -28,10 +28,11 @@ RUN pip install --root /distributions --no-deps --no-build-isolation --no-index 
 FROM ${BASE_IMAGE}
 
 # git fetches the bots' repositories; its servers, which nobody needs here, are 13 MB. tini is PID 1: it reaps
-# what a killed git leaves behind, and a stop that comes while Python still starts is not lost.
+# what a killed git leaves behind, and a stop that comes while Python still starts is not lost. iptables is for
+# the command firewall, in a container with the host's network.
 RUN set -eu; \
     missing=; \
-    for command in git tini; do command -v "$command" >/dev/null || missing="$missing $command"; done; \
+    for command in git tini iptables; do command -v "$command" >/dev/null || missing="$missing $command"; done; \
     if [ -n "$missing" ]; then \
       apt-get update; \
       DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \

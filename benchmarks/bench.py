@@ -173,6 +173,7 @@ class Bench:
             "docker_network": f"{namespace}-net",
             "stop_grace_seconds": STOP_GRACE_SECONDS,
             "max_bots_per_user": 100,
+            "isolation_required": "off",
         }
         async with Runner(Settings.load(**{**defaults, **settings})) as runner:
             running = BenchRunner(runner, self.docker)

@@ -14,10 +14,15 @@ def blocks(readme: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def docker_run(readme: str) -> list[str]:
-    """The ``docker run`` command of the chapter on installing, as words."""
-    [command] = [block for block in blocks(readme, "sh") if block.startswith("docker run")]
-    return shlex.split(command.replace("\\\n", ""))
+def docker_run(readme: str, name: str = "bot-runner-worker") -> list[str]:
+    """A ``docker run`` command of the chapter on installing, by the container's name, as words."""
+    commands = [block for block in blocks(readme, "sh") if block.startswith("docker run")]
+    [words] = [
+        words
+        for words in (shlex.split(command.replace("\\\n", "")) for command in commands)
+        if words[words.index("--name") + 1] == name
+    ]
+    return words
 
 
 def plugin_dockerfile(readme: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -45,7 +46,8 @@ def as_in_the_readme(image: str, stack: EmbeddedStack) -> list[str]:
         if assigned:
             arguments[at] = f"{variable}={mine[variable]}"
     # What keeps tests apart on one Engine, and checks of health that come sooner.
-    for variable in ("RUNNER_NAMESPACE", "DOCKER_NETWORK", "BASE_IMAGE", "ISOLATION_PROBE"):
+    isolation = ("ISOLATION_REQUIRED", "ISOLATION_PROBE")
+    for variable in ("RUNNER_NAMESPACE", "DOCKER_NETWORK", "BASE_IMAGE", *isolation):
         arguments += ["-e", f"{variable}={mine[variable]}"]
     return [*arguments, "--health-interval", "0.5s", "--health-start-period", "30s", image]
 
@@ -71,6 +73,13 @@ async def deployed(worker_image: str, run_container: RunContainer) -> AsyncItera
             await sweep(stack)
 
 
+async def disk_seen_by(container: str) -> dict[str, Any]:
+    """What the worker's ``/health`` says of the Engine's disk."""
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9180/health').read().decode())"
+    answer = json.loads(await docker("exec", container, "python3", "-c", ask))
+    return dict(answer["disk"])
+
+
 @pytest.mark.images
 async def test_the_readmes_command_serves_bots_until_sigterm(deployed: Deployed) -> None:
     client = deployed.client
@@ -79,6 +88,7 @@ async def test_the_readmes_command_serves_bots_until_sigterm(deployed: Deployed)
     assert (await client.result("status", bot_id="bot"))["status"] == "running"
     await wait_until_healthy(deployed.container)
     assert await health(deployed.container) == ""
+    assert (await disk_seen_by(deployed.container))["free_bytes"] > 0, "without a mount of the Engine's data"
     assert (await client.result("stop", bot_id="bot"))["status"] == "stopped"
 
     assert await stop(deployed.container) == 0

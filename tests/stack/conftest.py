@@ -86,6 +86,11 @@ class Client:
         error: dict[str, Any] = job["result"]["error"]
         return error
 
+    async def cancel(self, job_id: str) -> None:
+        """Cancel a job that is not over."""
+        async with self._session() as session, session.post(f"/api/jobs/{job_id}/cancel") as answer:
+            assert answer.status == 200, await answer.text()
+
     async def workers(self) -> list[dict[str, Any]]:
         """The registered workers."""
         async with self._session() as session, session.get("/api/workers") as response:
@@ -119,6 +124,8 @@ async def sweep(stack: EmbeddedStack) -> None:
 async def running(**options: Any) -> AsyncIterator[EmbeddedStack]:
     """A stack with these options and bots that stop quickly; it is swept at the end."""
     options["worker_env"] = {"STOP_GRACE_SECONDS": "1"} | options.get("worker_env", {})
+    # Tests ask for a job's state more often than a client would.
+    options["orchestrator_env"] = {"CLIENT_REQUESTS_PER_MINUTE": "0"} | options.get("orchestrator_env", {})
     async with EmbeddedStack(StackOptions(**options)) as stack:
         try:
             yield stack

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.stack.test_up import MAY_CLOSE, rules_for
 
 from bot_runner_stack.demo import GREETING, demo_namespace
+from bot_runner_stack.firewall import bridge_prefix
 from bot_runner_stack.repository import repository_root
 
 pytestmark = pytest.mark.engine
@@ -40,5 +42,8 @@ def test_the_demo_shows_a_bot_from_its_start_to_its_end_and_leaves_nothing(tmp_p
     for command in ("start echo --simple examples/echo_bot", "status echo", "logs echo", "stop echo"):
         assert f"$ bot-runner {command}" in result.stdout
     assert re.search(r"echo_bot: message from chat \d+: " + GREETING, result.stdout)
+    # Where nobody may, it says so.
+    assert ("its bots reach nothing of this machine but the emulator" in result.stdout) is MAY_CLOSE
+    assert rules_for(bridge_prefix(demo_namespace(repository_root()), repository_root())) == []
     assert [made_by_the_demo(kind) for kind in ("ps -a", "images", "network ls")] == [[], [], []]
     assert [file.name for file in tmp_path.iterdir() if file.is_dir()] == []

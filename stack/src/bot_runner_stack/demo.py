@@ -9,6 +9,7 @@ import hashlib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from bot_runner_stack.commands import run_command
 from bot_runner_stack.console import Progress, show_error
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_stack.errors import StackError
+from bot_runner_stack.firewall import StackFirewall, bridge_prefix
 from bot_runner_stack.locks import exclusive
 from bot_runner_stack.telegram import BotAccount, TelegramEmulator
 
@@ -56,7 +58,15 @@ class _Demo:
         self._console = console
         self._root = root
         self._progress = Progress(console, total=9)
-        self._stack = EmbeddedStack(StackOptions(namespace=namespace, stop_seconds=5))
+        self._closed = ""
+        self._worker_env = {
+            "ISOLATION_REQUIRED": "on",
+            "ISOLATION_PROBE": "local",  # no packet to clouds' metadata addresses
+            "BRIDGE_PREFIX": bridge_prefix(namespace, root),
+        }
+        self._stack = EmbeddedStack(
+            StackOptions(namespace=namespace, stop_seconds=5, worker_env=self._worker_env)
+        )
 
     async def run(self) -> None:
         """Go through all steps. Raises StackError about the one that failed, after cleaning up."""
@@ -80,6 +90,7 @@ class _Demo:
             await telegram.start()
             endings.push_async_callback(telegram.stop)
             progress.note(telegram.url)
+        await self._close_the_host(endings, telegram)
         # Last in, first out: a worker that still runs could start what was just removed.
         endings.push_async_callback(self._remove_everything)
         endings.push_async_callback(self._stack.stop)
@@ -89,9 +100,23 @@ class _Demo:
             progress.note(self._stack.url)
         with progress.step("A worker, which registers with the orchestrator"):
             await self._stack.start_worker()
+            progress.note(self._closed)
         await self._show_a_bot(telegram)
         with progress.step("Everything is cleaned up: containers, images, network and processes"):
             await endings.aclose()
+
+    async def _close_the_host(self, endings: contextlib.AsyncExitStack, telegram: TelegramEmulator) -> None:
+        """Let the bot reach nothing of this machine but the emulator, where we may."""
+        self._worker_env["FIREWALL_ALLOW"] = urlsplit(telegram.url).netloc
+        firewall = StackFirewall(self._stack.worker_environment(), self._root)
+        trouble = await firewall.apply()
+        if trouble:
+            # The bot is the example of this checkout, and no stranger's.
+            self._worker_env["ISOLATION_REQUIRED"] = "off"
+            self._closed = f"not closed off from this machine: {trouble}"
+        else:
+            endings.push_async_callback(firewall.remove)
+            self._closed = "its bots reach nothing of this machine but the emulator: the firewall sees to it"
 
     async def _show_a_bot(self, telegram: TelegramEmulator) -> None:
         progress = self._progress

@@ -190,7 +190,8 @@ class EmbeddedStack:
             "WORKER_ID": worker_id,
             "RUNNER_NAMESPACE": self.namespace,
             "DOCKER_NETWORK": self.network,
-            # It would try the clouds' metadata addresses, outside of this machine.
+            # The bots of a test are its own, and no rules are in place for them. See up.py.
+            "ISOLATION_REQUIRED": "off",
             "ISOLATION_PROBE": "off",
             **self.options.env,
             **self.options.worker_env,

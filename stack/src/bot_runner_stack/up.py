@@ -2,7 +2,9 @@
 
 import asyncio
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +15,7 @@ from bot_runner_stack import engine, ports, repository
 from bot_runner_stack.console import Progress, show_error
 from bot_runner_stack.embedded import EmbeddedStack, StackOptions
 from bot_runner_stack.errors import StackError
+from bot_runner_stack.firewall import StackFirewall, bridge_prefix
 from bot_runner_worker.model.identity import NAMESPACE
 
 
@@ -31,6 +34,7 @@ class UpSettings(BaseSettings):
     )
     runner_namespace: str = "default"
     docker_network: str = "avtomatika_bot_network"
+    isolation_required: Literal["on", "off"] = "on"
 
 
 async def up(console: Console, *, port: int | None) -> int:
@@ -51,7 +55,7 @@ async def up(console: Console, *, port: int | None) -> int:
 
 
 def _options(settings: UpSettings, port: int | None) -> StackOptions:
-    made_up = StackOptions()
+    made_up, root = StackOptions(), repository.repository_root()
     return StackOptions(
         namespace=settings.runner_namespace,
         network=settings.docker_network,
@@ -60,24 +64,44 @@ def _options(settings: UpSettings, port: int | None) -> StackOptions:
         client_token=settings.client_token or made_up.client_token,
         worker_token=settings.worker_token or made_up.worker_token,
         cwd=Path.cwd(),
-        log_dir=repository.repository_root() / ".state" / "log",
+        log_dir=root / ".state" / "log",
+        worker_env={
+            "ISOLATION_REQUIRED": settings.isolation_required,
+            # Nothing is sent to clouds' metadata addresses, which are not on this machine.
+            "ISOLATION_PROBE": "local",
+            "BRIDGE_PREFIX": bridge_prefix(settings.runner_namespace, root),
+        },
     )
 
 
 async def _run(console: Console, options: StackOptions) -> None:
     stack = EmbeddedStack(options)
-    progress = Progress(console, total=2)
+    firewall = StackFirewall(stack.worker_environment(), Path.cwd())
+    required = options.worker_env["ISOLATION_REQUIRED"] == "on"
+    progress = Progress(console, total=3)
+    trouble = ""
     try:
+        with progress.step("The firewall that closes this machine to bots, for this stack's bridges only"):
+            if required:
+                trouble = await firewall.apply()
+                progress.note(trouble or "it is taken away with the last bot")
+            else:
+                progress.note("not applied: ISOLATION_REQUIRED is off")
         with progress.step("The Avtomatika orchestrator (its storage in memory)"):
             await stack.start_orchestrator()
         with progress.step("A worker, which registers with the orchestrator"):
             await stack.start_worker()
         _show_how_to_start_a_bot(console, stack)
+        if trouble:
+            console.print("[bold yellow]No bot starts[/] before this was run as root:", highlight=False)
+            _show_command(console, firewall.command("apply"))
         await _until_one_ends(stack)
     finally:
         console.print("\nEnding the worker and the orchestrator …")
         await stack.stop()
-        await _show_what_still_runs(console, stack)
+        bots_run_on = await _show_what_still_runs(console, stack)
+        if required and not trouble:
+            await _open_again(console, firewall, bots_run_on=bots_run_on)
 
 
 async def _until_one_ends(stack: EmbeddedStack) -> None:
@@ -115,18 +139,36 @@ def _show_how_to_start_a_bot(console: Console, stack: EmbeddedStack) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
 
-async def _show_what_still_runs(console: Console, stack: EmbeddedStack) -> None:
+async def _open_again(console: Console, firewall: StackFirewall, *, bots_run_on: bool) -> None:
+    """Leave the host as it was, unless bots go on running, which stay closed off from it."""
+    if bots_run_on:
+        console.print("The firewall's rules stay with them. To take them away, as root:", highlight=False)
+        _show_command(console, firewall.command("remove"))
+        return
+    try:
+        await firewall.remove()
+    except StackError as error:
+        show_error(console, error)
+
+
+def _show_command(console: Console, command: Sequence[str]) -> None:
+    console.print(f"  {escape(shlex.join(command))}", soft_wrap=True, highlight=False)
+
+
+async def _show_what_still_runs(console: Console, stack: EmbeddedStack) -> bool:
+    """Say what runs on; returns whether anything may."""
     try:
         count = await engine.running_containers(stack.namespace)
     except StackError:
-        return
+        return True
     if count == 0:
         console.print("No bot is running.")
-        return
+        return False
     bots = "1 bot goes" if count == 1 else f"{count} bots go"
     listing = f"docker ps --filter label={NAMESPACE}={stack.namespace}"
     console.print(f"{bots} on running (`make up` takes care of them again). To list them:", highlight=False)
     console.print(f"  {listing}", soft_wrap=True, highlight=False)
+    return True
 
 
 def _short(path: Path) -> str:

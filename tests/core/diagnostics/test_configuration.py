@@ -21,6 +21,18 @@ async def test_trusting_every_registry_is_pointed_out(look: Look) -> None:
     assert "REGISTRIES_ALLOWED" in found.remedy
 
 
+async def test_credentials_are_pointed_out_and_never_shown(look: Look) -> None:
+    assert (await configuration.credentials(await look())).state is State.OK
+    proxy = "http://operator:sentinel-proxy@proxy.example:3128"
+    for shared, words in (("off", "hidden from bots"), ("on", "every bot")):
+        found = await configuration.credentials(await look(https_proxy=proxy, share_credentials=shared))
+        assert found.state is State.WARNING
+        assert "HTTPS_PROXY" in found.finding
+        assert words in found.finding
+        assert "SHARE_CREDENTIALS" in found.remedy
+        assert "sentinel-proxy" not in str(found)
+
+
 async def test_the_installed_plugins_are_named(look: Look) -> None:
     found = await configuration.plugins(await look())
     assert found.state is State.OK

@@ -23,7 +23,7 @@ from bot_runner_worker.settings import Settings
 STABLE_NAMES = [
     *("Docker Engine", "limits", "storage", "Engine's security", "container runtime"),
     *("Engine's disk", "disk limit", "network pool", "isolation", "base image", "package index"),
-    *("registries", "plugins", "orchestrator", "worker token", "clock", "health address"),
+    *("registries", "credentials", "plugins", "orchestrator", "worker token", "clock", "health address"),
 ]
 """Programs look for these in the JSON: do not rename them."""
 

@@ -33,7 +33,10 @@ async def test_an_orchestrator_that_takes_the_token_is_fine(look: Look, stack: E
     here = await look(orchestrator_url=stack.url, worker_token=stack.options.worker_token, worker_id="mine")
     assert (await configuration.orchestrator(here)).state is State.OK
     found = await configuration.token(here)
-    assert (found.state, found.finding) == (State.OK, "accepted for the worker mine")
+    assert found.state is State.OK
+    assert here.engine_facts is not None
+    engine = here.engine_facts.info["ID"]
+    assert found.finding == f"accepted for the worker mine, whose Docker Engine is {engine}"
     found = await clock(here)
     assert (found.state, found.finding) == (State.OK, "agrees with the orchestrator's and the Engine's")
     assert await stack.registered_workers() == set(), "asking must not register anybody"

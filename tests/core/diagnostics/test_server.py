@@ -1,5 +1,6 @@
 """What is served over HTTP is true, is there whatever else is not, and holds no secret."""
 
+import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -18,8 +19,11 @@ from bot_runner_worker.diagnostics.health import Health, HealthServer
 from bot_runner_worker.diagnostics.metrics import Metrics
 from bot_runner_worker.diagnostics.results import CheckResult, ok, orchestrator_gone
 from bot_runner_worker.diagnostics.watches import EngineWatch, IsolationWatch
+from bot_runner_worker.images import disk
 from bot_runner_worker.model.errors import SettingsError
+from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.settings import Settings
+from bot_runner_worker.testing.waiting import until
 
 TOKEN = "test-worker-token"
 
@@ -74,7 +78,7 @@ async def served(
     health = Health(
         runner.runner,
         engine,
-        IsolationWatch(None, lambda: True),
+        IsolationWatch(runner.runner.isolation, lambda: True),
         connection,
         Metrics(["simple"]),
     )
@@ -143,10 +147,43 @@ async def test_a_disk_below_the_floor_is_a_reason(make_runner: MakeRunner) -> No
     runner = await make_runner(min_free_disk=1 << 60)
     engine = EngineWatch(runner.engine)
     await engine.ask()
-    health = Health(runner.runner, engine, IsolationWatch(None, lambda: True), Connection(), Metrics())
+    isolation = IsolationWatch(runner.runner.isolation, lambda: True)
+    health = Health(runner.runner, engine, isolation, Connection(), Metrics())
     (reason,) = await health.not_ready()
     assert reason.startswith("Engine's disk: ")
     assert "MIN_FREE_DISK" in reason
+
+
+@pytest.mark.engine
+async def test_a_floor_of_disk_that_is_off_is_told_and_no_reason(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that does not see the Engine's disk serves, and cannot hold back what fills it."""
+    monkeypatch.setattr(disk, "seen_at", lambda root: None)
+    status, answer = await served.get("/ready")
+    assert (status, answer["ready"]) == (200, True)
+    (warning,) = answer["warnings"]
+    assert warning.startswith("Engine's disk: ")
+    assert "MIN_FREE_DISK is off" in warning
+    _, health = await served.get("/health")
+    (row,) = [check for check in health["checks"] if check["name"] == "Engine's disk"]
+    assert row["state"] == "warning"
+    assert "/var/lib/docker:ro" in row["remedy"]
+    assert health["disk"]["free_bytes"] is None
+
+
+@pytest.mark.slow
+async def test_tasks_that_wait_are_counted_apart_from_those_that_run(served: Served) -> None:
+    async with served.runner.runner.admission.exclusively(BotKey("alice", "bot")):
+        start = asyncio.create_task(served.runner.start())
+        await until(lambda: served.runner.runner.waiting == 1)
+        _, health = await served.get("/health")
+        _, metrics = await served.get("/metrics")
+    assert (await start).data["status"] == "started"
+    assert {name: health["tasks"][name] for name in ("running", "waiting")} == {"running": 1, "waiting": 1}
+    assert "bot_runner_tasks_running 1.0\nbot_runner_tasks_waiting 1.0" in "\n".join(
+        line for line in metrics.splitlines() if not line.startswith("#")
+    )
 
 
 @pytest.mark.slow

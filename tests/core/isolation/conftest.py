@@ -93,15 +93,18 @@ def host_network() -> Iterator[None]:
 
 
 @pytest.fixture
-def stand_ins(host_network: None) -> Iterator[None]:
+def stand_ins(host_network: None) -> Iterator[str]:
     """See :func:`stand_ins_on_this_machine`."""
-    with stand_ins_on_this_machine():
-        yield
+    with stand_ins_on_this_machine() as namespace:
+        yield namespace
 
 
 @contextmanager
-def stand_ins_on_this_machine() -> Iterator[None]:
-    """The addresses of :data:`FORWARDED`, :data:`HOST_LOCAL` and :data:`PUBLIC`, with listeners."""
+def stand_ins_on_this_machine() -> Iterator[str]:
+    """The addresses of :data:`FORWARDED`, :data:`HOST_LOCAL` and :data:`PUBLIC`, with listeners.
+
+    Yields the name of the network namespace that the forwarded ones are in.
+    """
     name = f"brt{uuid4().hex[:8]}"
     with ExitStack() as stack:
         ip("netns", "add", name)
@@ -123,7 +126,7 @@ def stand_ins_on_this_machine() -> Iterator[None]:
         ip("link", "set", f"{name}d", "up")
         stack.enter_context(listener("ip", "netns", "exec", name))
         stack.enter_context(listener())
-        yield
+        yield name
 
 
 @contextmanager

@@ -25,12 +25,14 @@ from tests.core.isolation.conftest import (
 from typer.testing import CliRunner
 
 from bot_runner_worker.cli import app
+from bot_runner_worker.cli import firewall as firewall_command
 from bot_runner_worker.engine import networks
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.host import primary_address
 from bot_runner_worker.isolation.rules import IPV4, IPV6, RuleSet
 from bot_runner_worker.model.addresses import AllowRule
 from bot_runner_worker.model.identity import NAMESPACE
+from bot_runner_worker.settings import Settings
 from bot_runner_worker.testing.waiting import until
 
 INDEX = """
@@ -267,7 +269,52 @@ async def test_the_script_that_show_prints_does_what_apply_does(
     assert ours(firewall) == by_hand
 
 
-@pytest.mark.parametrize("command", ["apply", "remove"])
+@pytest.mark.engine
+@pytest.mark.usefixtures("host_network")
+def test_keep_puts_the_rules_back_and_leaves_them(
+    bridge_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIDGE_PREFIX", bridge_prefix)
+    wall = Firewall(rules_of(Settings.load_without_token()))
+    found = []
+
+    def meanwhile(seconds: float) -> None:
+        assert seconds < 60
+        found.append(wall.in_place())
+        if len(found) == 3:
+            raise KeyboardInterrupt
+        if len(found) == 2:
+            wall.remove()
+
+    monkeypatch.setattr(firewall_command, "sleep", meanwhile)
+    try:
+        said = CliRunner().invoke(app, ["firewall", "keep"]).stdout
+        assert found == [True, True, True]
+        assert wall.in_place()
+    finally:
+        wall.remove()
+    assert said.splitlines()[:2] == [
+        f"In place: the rules for {bridge_prefix}*.",
+        f"Put back: the rules for {bridge_prefix}*.",
+    ]
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("host_network")
+def test_rules_of_which_only_the_names_are_left_are_not_in_place(bridge_prefix: str) -> None:
+    """As after ``iptables -F`` of one chain."""
+    wall = Firewall(RuleSet(bridge_prefix))
+    try:
+        for chain in ("INPUT", "FORWARD"):
+            wall.apply()
+            assert wall.in_place()
+            run("iptables", "-w", "-t", "mangle", "-F", f"BOT-RUNNER-{bridge_prefix}{chain}")
+            assert not wall.in_place()
+    finally:
+        wall.remove()
+
+
+@pytest.mark.parametrize("command", ["apply", "keep", "remove"])
 def test_without_root_the_command_says_so(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     done = CliRunner().invoke(app, ["firewall", command])

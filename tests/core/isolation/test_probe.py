@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import subprocess
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -12,14 +13,13 @@ from tests.core.isolation.conftest import FORWARDED, Bot
 from bot_runner_worker import containers
 from bot_runner_worker.diagnostics.doctor import run_checks
 from bot_runner_worker.diagnostics.results import State
-from bot_runner_worker.diagnostics.watches import EngineWatch
+from bot_runner_worker.diagnostics.watches import EngineWatch, IsolationWatch
 from bot_runner_worker.isolation import host, probe, probe_script
 from bot_runner_worker.isolation.firewall import Firewall, rules_of
 from bot_runner_worker.isolation.probe import Isolation, Level, probe_isolation
 from bot_runner_worker.model.addresses import AllowRule
 from bot_runner_worker.model.errors import Unavailable
 from bot_runner_worker.testing.waiting import until
-from bot_runner_worker.worker import process
 
 NOWHERE = ()
 """No metadata addresses: packets to the real ones would leave the machine."""
@@ -80,14 +80,53 @@ async def test_in_a_shared_network(make_runner: MakeRunner) -> None:
     assert "gateway" in str(await probed(runner))
 
 
+def drop_hook(chain: str, prefix: str) -> None:
+    """Take away what leads from one of the kernel's chains to ours."""
+    rule = ("-i", f"{prefix}+", "-j", f"BOT-RUNNER-{prefix}{chain}")
+    subprocess.run(("iptables", "-w", "-t", "mangle", "-D", chain, *rule), check=True, timeout=10)
+
+
+@pytest.mark.engine
+async def test_away_from_the_engines_host_the_rules_show_as_well(
+    guarded: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a worker's container, the host's addresses and its rules are out of sight."""
+    monkeypatch.setattr(host, "bridge_address", lambda name: None)
+    prefix, firewall = guarded.settings.bridge_prefix, Firewall(rules_of(guarded.settings))
+    before = str(await probed(guarded))
+    assert "the firewall's rules do not hold for its gateway" in before
+    assert "the firewall's rules do not hold for a container on its bridge" in before
+
+    firewall.apply()
+    assert await probed(guarded) == Isolation(Level.FULL)
+    # On a host that closes its own ports to everybody, only this one shows that the rules are gone.
+    drop_hook("FORWARD", prefix)
+    (reason,) = (await probed(guarded)).reasons
+    assert "a container on its bridge" in reason
+    firewall.apply()
+    drop_hook("INPUT", prefix)
+    (reason,) = (await probed(guarded)).reasons
+    assert "its gateway" in reason
+
+
 @pytest.mark.slow
-async def test_away_from_the_engines_host_it_does_not_guess(
-    runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+async def test_if_the_operator_opened_all_that_is_tried_it_does_not_guess(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host, "bridge_address", lambda name: None)
-    found = await probed(runner)
-    assert found.level is Level.UNKNOWN
-    assert "could not be tried" in str(found)
+    found = await probed(await make_runner(firewall_allow=(AllowRule.parse("10.0.0.0/8"),)))
+    assert found == Isolation(Level.UNKNOWN, ("FIREWALL_ALLOW opens all that could be tried",))
+
+
+@pytest.mark.slow
+async def test_a_neighbour_that_has_died_is_not_taken_for_silent(
+    guarded: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_STAND_IN", "import time; time.sleep(1)")
+    Firewall(rules_of(guarded.settings)).apply()
+    with pytest.raises(Unavailable, match="the container beside it has ended"):
+        await probed(guarded)
+    assert await guarded.leftovers() == []
 
 
 @pytest.mark.slow
@@ -132,7 +171,7 @@ async def test_the_probe_is_no_bot(runner: RunnerUnderTest, monkeypatch: pytest.
         await probed(runner)
     bots, names = seen
     assert bots == []
-    assert len(names) == 1
+    assert len(names) == 2
 
 
 @pytest.mark.slow
@@ -149,7 +188,7 @@ async def test_the_supervisor_leaves_a_probe_alone(
 
     monkeypatch.setattr(containers, "run", look)
     assert "gateway" in str(await probed(runner))
-    assert [len(names) for names in looks] == [1]
+    assert [len(names) for names in looks] == [2]
 
 
 @pytest.mark.slow
@@ -161,7 +200,7 @@ async def test_the_worker_probes_in_the_background_and_says_what_it_found(
     runner = await make_runner(isolation_probe="on")
     engine = EngineWatch(runner.engine)
     await engine.ask()
-    watch = process._isolation_watch(runner.runner, engine)
+    watch = IsolationWatch(runner.runner.isolation, lambda: engine.up)
     probing = asyncio.create_task(watch.run())
     await until(lambda: watch.at, within=60)
     probing.cancel()

@@ -19,6 +19,7 @@ HOOKED = (
     "-P INPUT ACCEPT\n-N BOT-RUNNER-bot-INPUT\n-N BOT-RUNNER-bot-FORWARD\n"
     "-A INPUT -i bot-+ -j BOT-RUNNER-bot-INPUT\n-A INPUT -i lo -j ACCEPT\n"
     "-A FORWARD -i bot-+ -j BOT-RUNNER-bot-FORWARD\n-A BOT-RUNNER-bot-INPUT -j DROP\n"
+    "-A BOT-RUNNER-bot-FORWARD -d 10.0.0.0/8 -j DROP\n"
 )
 
 

@@ -1,6 +1,7 @@
-"""``bot-runner-worker firewall``: show, apply, remove."""
+"""``bot-runner-worker firewall``: show, apply, keep, remove."""
 
 from collections.abc import Callable
+from time import sleep
 from typing import Any
 
 import typer
@@ -8,6 +9,9 @@ import typer
 from bot_runner_worker.cli.output import AsJson, or_exit, print_json
 from bot_runner_worker.isolation.firewall import Firewall, Step, is_root, rules_of, warnings
 from bot_runner_worker.settings import Settings
+
+KEEP_SECONDS = 20.0
+"""Seconds between two looks of keep."""
 
 firewall = typer.Typer(
     help="Close the host, private networks and cloud metadata to bots, on the bots' bridges only. "
@@ -42,6 +46,23 @@ def apply(as_json: AsJson = False) -> None:
     print("Open: " + ", ".join(["the internet", *report["open"]]) + ".")
     for note in report["notes"]:
         print(f"- {note}")
+
+
+@firewall.command()
+def keep() -> None:
+    """Put the rules in place, and back whenever they are gone. Needs root; runs until it is stopped.
+
+    For a host where no worker can do that, since it runs in a container. The rules stay after its end.
+    """
+    settings = or_exit(Settings.load_without_token)
+    applied = None
+    while True:
+        wall = Firewall(rules_of(settings))  # the host's name servers may be others by now
+        if wall.rules != applied or not or_exit(wall.in_place):
+            or_exit(wall.apply)
+            print(f"{'Put back' if applied else 'In place'}: the rules for {wall.rules.prefix}*.", flush=True)
+        applied = wall.rules
+        sleep(KEEP_SECONDS)
 
 
 @firewall.command()

@@ -43,6 +43,7 @@ _SUITE = {
     "base image": _Entry(images.base_image, seconds=30.0),
     "package index": _Entry(images.package_index, seconds=images.INDEX_SECONDS + 30.0),
     "registries": _Entry(configuration.registries, needs_engine=False),
+    "credentials": _Entry(configuration.credentials, needs_engine=False),
     "plugins": _Entry(configuration.plugins, needs_engine=False),
     ORCHESTRATOR: _Entry(configuration.orchestrator, needs_engine=False),
     "worker token": _Entry(configuration.token, needs_engine=False),

@@ -105,8 +105,16 @@ class Health:
         # A warning is no obstacle, but for an Engine that was not asked yet.
         return reasons + [
             f"{name}: {result.finding}"
-            for name, result in (await self._checks()).items()
+            for name, result in (await self._checks() | {ISOLATION: self._isolation.result}).items()
             if result.state is State.FAILED or (name == ENGINE and not self._engine.up)
+        ]
+
+    async def warnings(self) -> list[str]:
+        """What the operator should know of, such as a floor of free disk that is off; the worker is ready."""
+        return [
+            f"{name}: {result.finding}"
+            for name, result in (await self._checks()).items()
+            if result.state is State.WARNING
         ]
 
     async def _checks(self) -> dict[str, CheckResult]:
@@ -137,7 +145,7 @@ class Health:
                 "probed_at": timestamp(isolation.at) if isolation.at else None,
             },
             "disk": {"free_bytes": self._free, "floor_bytes": self._settings.min_free_disk},
-            "tasks": connection.counts(),
+            "tasks": self._task_counts(),
             "supervisor": self._supervision(),
             "plugins_hanging": self._hanging(),
             "plugins_troubles": self._runner.plugins.errors.report(),
@@ -157,8 +165,9 @@ class Health:
         metrics.disk_floor.set(self._settings.min_free_disk)
         for level in Level:
             metrics.isolation.labels(level).set(level is self._isolation.found.level)
-        counts = connection.counts()
+        counts = self._task_counts()
         metrics.tasks_running.set(counts["running"])
+        metrics.tasks_waiting.set(counts["waiting"])
         metrics.waiting.labels("results").set(counts["results_waiting"])
         metrics.waiting.labels("events").set(counts["events_waiting"])
         metrics.events_dropped.set(counts["events_dropped"])
@@ -174,6 +183,11 @@ class Health:
         for (status, mode), count in self._bots.items():
             metrics.bots.labels(status, mode).set(count)
         return metrics.text()
+
+    def _task_counts(self) -> dict[str, int]:
+        """The connection's counts, with those apart that wait for their bot or their turn."""
+        counts, waiting = self._connection.counts(), self._runner.waiting
+        return counts | {"running": max(0, counts["running"] - waiting), "waiting": waiting}
 
     def _supervision(self) -> dict[str, Any]:
         """The supervisor's last pass in RFC 3339, and how long it is ago; ``None`` before the first."""
@@ -292,7 +306,9 @@ class HealthServer:
 
     async def _get_ready(self, _: web.Request) -> web.Response:
         reasons = await self._health.not_ready()
-        return self._json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        warnings = await self._health.warnings()
+        answer = {"ready": not reasons, "reasons": reasons} | ({"warnings": warnings} if warnings else {})
+        return self._json(answer, 503 if reasons else 200)
 
     async def _get_metrics(self, _: web.Request) -> web.Response:
         return web.Response(

@@ -74,6 +74,7 @@ class Metrics(Observer, Collector):
         self.draining = self._gauge("draining", "Whether the worker was told to stop.")
         self.isolation = self._gauge("isolation", "How well bots are kept apart from the host.", "level")
         self.tasks_running = self._gauge("tasks_running", "Tasks that the worker is at.")
+        self.tasks_waiting = self._gauge("tasks_waiting", "Tasks that wait for their bot or their turn.")
         self.waiting = self._gauge("undelivered", "What waits for the orchestrator.", "kind")
         self.events_dropped = self._gauge("events_dropped", "Events that were lost while it was away.")
         self.hooks_hanging = self._gauge("plugin_calls_hanging", "Calls of plugins that do not come back.")

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from bot_runner_worker.isolation.firewall import how_to_close
 from bot_runner_worker.isolation.probe import Isolation, Level
-from bot_runner_worker.model.errors import BotRunnerError
 from bot_runner_worker.model.quantities import format_size
+from bot_runner_worker.settings import Settings
 
 ENGINE = "Docker Engine"
 DISK = "Engine's disk"
@@ -75,8 +76,9 @@ def disk_space(free: int | None, floor: int) -> CheckResult:
     """
     if free is None:
         return warning(
-            "its free space cannot be seen from here: builds and pulls are not held back when it is full",
-            "Run the worker where the Engine's data folder can be read, or watch the disk yourself.",
+            "its free space cannot be seen from here: MIN_FREE_DISK is off, builds and pulls may fill it",
+            "Run the worker on the Engine's host. In a container of that Engine, mount an empty volume where "
+            "the Engine has its data, such as -v engine-disk:/var/lib/docker:ro: it lies on the same disk.",
         )
     if free < floor:
         return failed(
@@ -91,25 +93,10 @@ def orchestrator_gone(finding: str) -> CheckResult:
     return failed(finding, "Start the orchestrator, or correct ORCHESTRATOR_URL.")
 
 
-def isolation_result(found: Isolation, remedy: str | None = None) -> CheckResult:
-    """The isolation of bots, with what to do by its level, unless something else is known."""
-    match found.level:
-        case Level.FULL:
-            return ok(f"{found}: neither the host nor cloud metadata is within a bot's reach")
-        case Level.DEGRADED:
-            general = "Close it on the Engine's host, as root: bot-runner-worker firewall apply"
-        case Level.UNKNOWN:
-            general = "Run bot-runner-worker doctor on the Engine's host itself, not in a container."
-    return warning(str(found), general if remedy is None else remedy)
-
-
-def isolation_off() -> tuple[Isolation, CheckResult]:
-    """The operator has switched the isolation probe off."""
-    found = Isolation(Level.UNKNOWN, ("ISOLATION_PROBE is off",))
-    return found, isolation_result(found, "Set ISOLATION_PROBE to on, to know what bots reach.")
-
-
-def isolation_error(error: BotRunnerError) -> tuple[Isolation, CheckResult]:
-    """The isolation probe could not run."""
-    found = Isolation(Level.UNKNOWN, (str(error),))
-    return found, isolation_result(found, error.hint)
+def isolation_result(found: Isolation, settings: Settings) -> CheckResult:
+    """The isolation of bots, and what to do about it; it fails if no bot is started because of it."""
+    if found.level is Level.FULL:
+        return ok(f"{found}: neither the host nor cloud metadata is within a bot's reach")
+    if settings.isolation_required == "on" and not found.closed:
+        return failed(f"{found}: no bot is started", found.hint or how_to_close(settings))
+    return warning(str(found), found.hint or how_to_close(settings))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -10,15 +10,14 @@ from bot_runner_worker.diagnostics.results import (
     CheckResult,
     State,
     engine_gone,
-    isolation_error,
-    isolation_off,
     isolation_result,
     ok,
     warning,
 )
 from bot_runner_worker.engine import Engine, EngineError
+from bot_runner_worker.isolation.guard import IsolationGuard
 from bot_runner_worker.isolation.probe import Isolation, Level
-from bot_runner_worker.model.errors import BotRunnerError, Unavailable
+from bot_runner_worker.model.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +32,18 @@ ENGINE_TIMEOUT = 5.0
 _SECOND_TRY_AFTER = 0.5
 """Seconds before an Engine that did not answer once is asked again."""
 
-ISOLATION_INTERVAL = 3600.0
-"""Seconds between two probes: a firewall that reloads may drop the rules at any time."""
+RULES_INTERVAL = 20.0
+"""Seconds between two looks at the firewall's rules, where they can be read."""
 
-ISOLATION_INTERVAL_WHILE_UNKNOWN = 300.0
-"""Seconds after a probe that did not run, such as one before the base image was there."""
+PROBE_INTERVAL = 40.0
+"""Seconds between two probes where the rules cannot be read: that they are gone shows within a minute."""
+
+PROBE_INTERVAL_WHILE_OPEN = 20.0
+
+PROBE_INTERVAL_IF_NOT_REQUIRED = 3600.0
+
+PROBE_INTERVAL_WHILE_UNKNOWN = 300.0
+"""Seconds after a probe that did not run, if nothing depends on it."""
 
 
 class EngineWatch:
@@ -54,6 +60,8 @@ class EngineWatch:
         self._up: bool | None = None
         self._since = monotonic()
         self._finding = ""
+        self.id = ""
+        """What the Engine calls itself; empty before its first answer."""
         self._suspected = asyncio.Event()
 
     @property
@@ -92,6 +100,8 @@ class EngineWatch:
         try:
             async with asyncio.timeout(ENGINE_TIMEOUT):
                 version = await self._engine.version()
+                if not self._up:
+                    self.id = await self._engine.id()
         except Unavailable as error:
             self._finding = str(error.details.get("reason") or error)
         except TimeoutError:
@@ -120,52 +130,49 @@ class EngineWatch:
 
 
 class IsolationWatch:
-    """Probes the isolation at the start, when the Engine is back, and each hour; logs what has changed.
+    """Looks at the isolation at the start, when the Engine is back, and ever again; logs what has changed.
 
     Args:
-        probe: See :func:`bot_runner_worker.isolation.probe.probe_isolation`; ``None`` if it is switched off.
+        guard: Finds out.
         engine_up: Whether the Engine answers; without it there is no probe.
     """
 
-    def __init__(
-        self, probe: Callable[[], Awaitable[Isolation]] | None, engine_up: Callable[[], bool]
-    ) -> None:
-        self._probe = probe
+    def __init__(self, guard: IsolationGuard, engine_up: Callable[[], bool]) -> None:
+        self._guard = guard
         self._engine_up = engine_up
         self._wanted = asyncio.Event()
         self.at: datetime | None = None
-        """When the last probe ended."""
-        self.found = Isolation(Level.UNKNOWN, ("it was not probed yet",))
-        self.result = warning(str(self.found))
-        if probe is None:
-            self.found, self.result = isolation_off()
+        """When the last look ended."""
+        self.found = guard.found
+        self.result = isolation_result(self.found, guard.settings)
 
     def again(self) -> None:
-        """Probe soon."""
+        """Look soon."""
         self._wanted.set()
 
     async def run(self) -> None:
-        """Probe until cancelled."""
-        if self._probe is None:
-            self._log(logging.INFO)
-            return
+        """Look until cancelled."""
         while True:
             self._wanted.clear()
             if self._engine_up():
-                await self._once(self._probe)
-            known = self.at is not None and self.found.level is not Level.UNKNOWN
-            await _wait(self._wanted, ISOLATION_INTERVAL if known else ISOLATION_INTERVAL_WHILE_UNKNOWN)
+                await self._once()
+            await _wait(self._wanted, self._pause())
 
-    async def _once(self, probe: Callable[[], Awaitable[Isolation]]) -> None:
+    def _pause(self) -> float:
+        if self.found.rules is not None:
+            return RULES_INTERVAL
+        if self._guard.required:
+            return PROBE_INTERVAL if self.found.closed else PROBE_INTERVAL_WHILE_OPEN
+        known = self.at is not None and self.found.level is not Level.UNKNOWN
+        return PROBE_INTERVAL_IF_NOT_REQUIRED if known else PROBE_INTERVAL_WHILE_UNKNOWN
+
+    async def _once(self) -> None:
         try:
-            found = await probe()
-            result = isolation_result(found)
-        except BotRunnerError as error:
-            found, result = isolation_error(error)
+            found = await self._guard.look()
         except Exception as error:
             logger.exception("the isolation probe failed")
             found = Isolation(Level.UNKNOWN, (f"the probe failed ({type(error).__name__})",))
-            result = warning(str(found))
+        result = isolation_result(found, self._guard.settings)
         changed = self.at is None or result != self.result
         self.found, self.result, self.at = found, result, datetime.now(UTC)
         if changed:

@@ -6,13 +6,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bot_runner_worker.isolation.host import name_servers
-from bot_runner_worker.isolation.rules import CLOSED, IPV4, IPV6, TABLE, Family, RuleSet
+from bot_runner_worker.isolation.rules import CLOSED, IPV4, IPV6, TABLE, Egress, Family, RuleSet
 from bot_runner_worker.model.addresses import AllowRule
 from bot_runner_worker.model.errors import OperatorError
 from bot_runner_worker.settings import Settings
@@ -22,6 +22,13 @@ _WAIT = ("-w", "10")
 
 _SECONDS = 30.0
 _DNS = 53
+
+
+NO_LIMITS = (
+    "The limits on bots' connections and bandwidth are not in force. If firewall apply does not change that, "
+    "this kernel lacks xt_hashlimit or xt_connlimit: install its modules, or set CONTAINER_CONNECTION_LIMIT, "
+    "CONTAINER_CONNECTION_RATE_LIMIT and CONTAINER_BANDWIDTH_LIMIT to 0."
+)
 
 
 class FirewallError(OperatorError):
@@ -64,16 +71,15 @@ class Firewall:
 
         Reading the installed rules takes root's rights; without them, a host without our rules is assumed.
         """
-        steps = []
-        for family in _families():
-            state = self.state(family) if is_root() else ""
-            text = self.rules.remove(state) if remove else self.rules.apply(family, state)
-            if text:
-                steps.append(Step((family.restore, "--noflush", *_WAIT), text))
-        return steps
+        steps = (self._step(family, self.rules, remove=remove) for family in _families())
+        return [step for step in steps if step is not None]
 
     def apply(self) -> list[Step]:
-        """Install the rules, or replace those that are installed; returns the commands that were run."""
+        """Install the rules, or replace those that are installed; returns the commands that were run.
+
+        Limits that this kernel has no match for are left out, see :meth:`limits_in_place`: what is closed
+        does not depend on them.
+        """
         return self._execute(remove=False)
 
     def remove(self) -> list[Step]:
@@ -83,6 +89,14 @@ class Firewall:
     def in_place(self) -> bool:
         """Whether the rules are installed and come first."""
         return all(self.rules.in_place(self.state(family)) for family in _families())
+
+    def limits_in_place(self) -> bool:
+        """Whether the limits on bots' connections and bandwidth are installed."""
+        return all(self.rules.limits_in_place(self.state(family)) for family in _families())
+
+    def lacks_limits(self) -> bool:
+        """Whether the rules are in place without their limits; false where that cannot be seen from."""
+        return is_root() and self.in_place() and not self.limits_in_place()
 
     def state(self, family: Family) -> str:
         """The installed rules of a family, as its command prints them."""
@@ -94,21 +108,64 @@ class Firewall:
                 "The host's firewall can be changed by root only.",
                 hint="Run the command with sudo; bot-runner-worker firewall show prints what it would do.",
             )
-        steps = self.plan(remove=remove)
-        for step in steps:
-            run(step.command, step.text)
-        return steps
+        done = []
+        for family in _families():
+            step = self._step(family, self.rules, remove=remove)
+            if step is None:
+                continue
+            try:
+                run(step.command, step.text)
+            except FirewallError:
+                # A transaction is taken as a whole or not at all, and a match may be missing.
+                bare = replace(self.rules, egress=self.rules.egress.without_limits)
+                step = self._step(family, bare, remove=remove)
+                if step is None or bare == self.rules:
+                    raise
+                run(step.command, step.text)
+            done.append(step)
+        return done
+
+    def _step(self, family: Family, rules: RuleSet, *, remove: bool) -> Step | None:
+        state = self.state(family) if is_root() else ""
+        text = rules.remove(state) if remove else rules.apply(family, state)
+        return Step((family.restore, "--noflush", *_WAIT), text) if text else None
 
 
 def rules_of(settings: Settings) -> RuleSet:
     """The rules for these settings on this host, whose name servers stay open."""
     dns = (AllowRule(ip_network(address), _DNS) for address in name_servers())
-    return RuleSet(settings.bridge_prefix, (*dns, *settings.firewall_allow))
+    egress = Egress(
+        settings.firewall_closed_ports,
+        settings.container_connection_limit,
+        settings.container_connection_rate_limit,
+        settings.container_bandwidth_limit,
+    )
+    return RuleSet(settings.bridge_prefix, (*dns, *settings.firewall_allow), egress)
 
 
 def is_root() -> bool:
     """Whether this process may read and change the host's rules."""
     return os.geteuid() == 0
+
+
+def can_keep(settings: Settings) -> bool:
+    """Whether this process may read and put back the rules of the Engine's host: as root, in its network."""
+    return (
+        is_root()
+        and settings.docker_host.startswith("unix://")
+        and shutil.which(IPV4.restore) is not None
+        and _sees_the_engines_bridges()
+    )
+
+
+def how_to_close(settings: Settings) -> str:
+    """The one command that puts the rules in place, in a sentence for the operator."""
+    default = Settings.model_fields["bridge_prefix"].default
+    prefix = "" if settings.bridge_prefix == default else f"BRIDGE_PREFIX={settings.bridge_prefix} "
+    if _sees_the_engines_bridges():
+        return f"Close it on the Engine's host, as root: {prefix}bot-runner-worker firewall apply"
+    options = "--rm --network host --cap-add NET_ADMIN" + (f" -e {prefix.strip()}" if prefix else "")
+    return f"Close it on the Engine's host: docker run {options} bot-runner-worker firewall apply"
 
 
 def run(command: tuple[str, ...], text: str = "") -> str:
@@ -144,11 +201,13 @@ def warnings(settings: Settings, firewall: Firewall) -> list[str]:
     found = []
     if not is_root():
         found.append("Not run by root: shown as for a host without rules of ours.")
-    if not {"docker0", "docker_gwbridge"} & {name for _, name in socket.if_nameindex()}:
+    if not _sees_the_engines_bridges():
         found.append(
             "There is no docker0 in this network namespace: run this where the Engine's bridges are, on its "
             "host and not in a container; bot-runner-worker doctor tells whether the rules hold."
         )
+    if firewall.lacks_limits():
+        found.append(NO_LIMITS)
     found += [
         *_closed_servers(settings, firewall.rules),
         f"The rules are in the table {TABLE} (iptables -t {TABLE} -S), out of the way of the Engine's; they "
@@ -158,7 +217,7 @@ def warnings(settings: Settings, firewall: Firewall) -> list[str]:
     ]
     if _firewalld_is_running():
         found.append(
-            "firewalld is running, and drops such rules when it reloads: apply them again after that."
+            "firewalld is running, and drops such rules when it reloads: firewall keep puts them back."
         )
     found.append("Connections that are open already stay open; restart bots that must lose theirs.")
     if settings.network_mode == "shared":
@@ -167,6 +226,10 @@ def warnings(settings: Settings, firewall: Firewall) -> list[str]:
             f"bridge (com.docker.network.bridge.name) begins with {settings.bridge_prefix}."
         )
     return found
+
+
+def _sees_the_engines_bridges() -> bool:
+    return bool({"docker0", "docker_gwbridge"} & {name for _, name in socket.if_nameindex()})
 
 
 def _firewalld_is_running() -> bool:

@@ -7,8 +7,12 @@ The rules are in the table ``mangle``, which comes before ``filter`` and which n
 ``filter``, the Engine puts its own rules first whenever a network is created or removed, and for some tens of
 milliseconds nothing leads to ``DOCKER-USER`` (seen on 20.10): a connection that a bot opens in that moment
 stays open.
+
+A bot is told apart by its address: what the host forwards is not yet translated in ``mangle``, and a bot has
+no capability to take another address.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -41,6 +45,7 @@ CLOSED: tuple[IPv4Network | IPv6Network, ...] = (*CLOSED_V4, *CLOSED_V6)
 TABLE = "mangle"
 """The table of the rules."""
 
+_LIMIT = re.compile(r" -m (hashlimit|connlimit) ")
 _ANSWERS = "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
 
 
@@ -53,6 +58,7 @@ class Family:
         command: The program that lists rules.
         restore: The program that applies a transaction.
         closed: Ranges that are closed to bots.
+        bits: Length of an address.
         needed: Matches that the protocol needs between a bot and its gateway.
     """
 
@@ -60,18 +66,51 @@ class Family:
     command: str
     restore: str
     closed: tuple[IPv4Network | IPv6Network, ...]
+    bits: int
     needed: tuple[str, ...] = ()
 
 
-IPV4 = Family(4, "iptables", "iptables-restore", CLOSED_V4)
+IPV4 = Family(4, "iptables", "iptables-restore", CLOSED_V4, 32)
 IPV6 = Family(
     6,
     "ip6tables",
     "ip6tables-restore",
     CLOSED_V6,
+    128,
     # Neighbour discovery is to IPv6 what ARP is to IPv4, which never passes a firewall.
     ("-p ipv6-icmp --icmpv6-type 135", "-p ipv6-icmp --icmpv6-type 136"),
 )
+
+
+_BURST_SECONDS = 10
+"""A bot that was quiet may open as many connections at once as it may in that time."""
+
+_BURST_FACTOR = 4
+"""A bot that was quiet may send or receive this many seconds' bytes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """What one bot may do beyond the host, so that its deeds are not held against the host's address.
+
+    A limit of 0 is none.
+
+    Args:
+        closed_ports: TCP ports of the internet that are closed.
+        connections: Connections that are open at the same time, those of UDP included.
+        connection_rate: New connections in a second.
+        bandwidth: Bytes in a second, in each direction.
+    """
+
+    closed_ports: tuple[int, ...] = ()
+    connections: int = 0
+    connection_rate: int = 0
+    bandwidth: int = 0
+
+    @property
+    def without_limits(self) -> "Egress":
+        """The closed ports alone, which take nothing that a kernel may lack."""
+        return Egress(self.closed_ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +120,12 @@ class RuleSet:
     Args:
         prefix: Beginning of the names of the bots' bridges.
         allow_rules: Exceptions.
+        egress: Limits of what is open.
     """
 
     prefix: str
     allow_rules: tuple[AllowRule, ...] = ()
+    egress: Egress = Egress()
 
     @property
     def input_chain(self) -> str:
@@ -96,6 +137,11 @@ class RuleSet:
         """The chain for packets that the host forwards."""
         return f"BOT-RUNNER-{self.prefix}FORWARD"
 
+    @property
+    def answer_chain(self) -> str:
+        """The chain for packets that the host forwards to bots."""
+        return f"BOT-RUNNER-{self.prefix}ANSWERS"
+
     def apply(self, family: Family, state: str) -> str:
         """The transaction that installs the rules, or replaces those that are installed.
 
@@ -104,36 +150,58 @@ class RuleSet:
             state: The installed rules, as the family's command prints them with ``-S``.
         """
         return _transaction(
-            *(f":{chain} - [0:0]" for chain in self._hooks.values()),  # makes the chain, or empties it
+            *(f":{hook.chain} - [0:0]" for hook in self._hooks),  # makes the chain, or empties it
             *self._unhook(state),
             *self._to_host(family),
             *self._beyond(family),
-            *(f"-I {hook} 1 -i {self.prefix}+ -j {chain}" for hook, chain in self._hooks.items()),
+            *self._back(family),
+            *(f"-I {hook.builtin} 1 {hook.rule}" for hook in reversed(self._hooks)),
         )
 
     def remove(self, state: str) -> str:
         """The transaction that removes the rules and their chains; empty if there are none."""
-        chains = [chain for chain in self._hooks.values() if f"-N {chain}" in state.splitlines()]
+        chains = [hook.chain for hook in self._hooks if f"-N {hook.chain}" in state.splitlines()]
         if not chains:
             return ""
         emptied = (f"-F {chain}" for chain in chains)
         return _transaction(*self._unhook(state), *emptied, *(f"-X {chain}" for chain in chains))
 
     def in_place(self, state: str) -> bool:
-        """Whether packets from the bots' bridges reach our chains before any other rule."""
+        """Whether packets from the bots' bridges reach our chains before any other rule, and end there."""
         rules = state.splitlines()
-        for hook, chain in self._hooks.items():
-            first = next((rule for rule in rules if rule.startswith(f"-A {hook} ")), "")
-            if first != f"-A {hook} -i {self.prefix}+ -j {chain}":
+        closing = f"-A {self.forward_chain} -d "
+        closed = [rule for rule in rules if rule.startswith(closing) and rule.endswith(" -j DROP")]
+        if f"-A {self.input_chain} -j DROP" not in rules or not closed:
+            return False
+        for hook in (self._to_host_hook, self._beyond_hook):
+            first = next((rule for rule in rules if rule.startswith(f"-A {hook.builtin} ")), "")
+            if first != f"-A {hook.builtin} {hook.rule}":
                 return False
         return True
 
+    def limits_in_place(self, state: str) -> bool:
+        """Whether the limits of :class:`Egress` are among the installed rules."""
+        egress = self.egress
+        wanted = (egress.connections, egress.connection_rate, egress.bandwidth, egress.bandwidth)
+        chains = (f"-A {self.forward_chain} ", f"-A {self.answer_chain} ")
+        found = [rule for rule in state.splitlines() if rule.startswith(chains) and _LIMIT.search(rule)]
+        return len(found) == sum(map(bool, wanted))
+
     @property
-    def _hooks(self) -> dict[str, str]:
-        return {"INPUT": self.input_chain, "FORWARD": self.forward_chain}
+    def _to_host_hook(self) -> "_Hook":
+        return _Hook("INPUT", f"-i {self.prefix}+", self.input_chain)
+
+    @property
+    def _beyond_hook(self) -> "_Hook":
+        return _Hook("FORWARD", f"-i {self.prefix}+", self.forward_chain)
+
+    @property
+    def _hooks(self) -> tuple["_Hook", ...]:
+        back = _Hook("FORWARD", f"-o {self.prefix}+", self.answer_chain)
+        return (self._to_host_hook, self._beyond_hook, back)
 
     def _unhook(self, state: str) -> Iterator[str]:
-        ends = tuple(f"-j {chain}" for chain in self._hooks.values())
+        ends = tuple(f"-j {hook.chain}" for hook in self._hooks)
         for rule in state.splitlines():
             if rule.startswith("-A ") and rule.endswith(ends):
                 yield "-D" + rule.removeprefix("-A")
@@ -147,10 +215,39 @@ class RuleSet:
         yield f"-A {self.input_chain} -j DROP"
 
     def _beyond(self, family: Family) -> Iterator[str]:
-        yield f"-A {self.forward_chain} {_ANSWERS}"
-        yield from self._open(family, self.forward_chain)
+        chain, egress = self.forward_chain, self.egress
+        yield from self._bandwidth(family, chain, "src")
+        yield f"-A {chain} {_ANSWERS}"
+        yield from self._connections(family)
+        yield from self._open(family, chain)
+        for port in egress.closed_ports:
+            yield f"-A {chain} -p tcp --dport {port} -j DROP"
         for network in family.closed:
-            yield f"-A {self.forward_chain} -d {network} -j DROP"
+            yield f"-A {chain} -d {network} -j DROP"
+
+    def _back(self, family: Family) -> Iterator[str]:
+        yield from self._bandwidth(family, self.answer_chain, "dst")
+
+    def _bandwidth(self, family: Family, chain: str, side: str) -> Iterator[str]:
+        # Bytes as the kernel counts them, retransmitted ones included; TCP slows down when some are dropped.
+        if limit := self.egress.bandwidth:
+            name = self._table(family, "up" if side == "src" else "down")
+            match = f"--hashlimit-above {limit}b/s --hashlimit-burst {_BURST_FACTOR * limit}b"
+            yield f"-A {chain} -m hashlimit {match} --hashlimit-mode {side}ip {name} -j DROP"
+
+    def _connections(self, family: Family) -> Iterator[str]:
+        egress, new = self.egress, f"-A {self.forward_chain} -m conntrack --ctstate NEW"
+        if rate := egress.connection_rate:
+            match = f"--hashlimit-above {rate}/sec --hashlimit-burst {_BURST_SECONDS * rate}"
+            name = self._table(family, "new")
+            yield f"{new} -m hashlimit {match} --hashlimit-mode srcip {name} -j DROP"
+        if most := egress.connections:
+            match = f"--connlimit-above {most} --connlimit-mask {family.bits} --connlimit-saddr"
+            yield f"{new} -m connlimit {match} -j DROP"
+
+    def _table(self, family: Family, name: str) -> str:
+        # The kernel's tables have names of their own, of at most 15 characters before 4.20.
+        return f"--hashlimit-name {self.prefix}{name}{family.version}"
 
     def _open(self, family: Family, chain: str) -> Iterator[str]:
         # RETURN, not ACCEPT: what the operator's other rules close stays closed.
@@ -163,6 +260,19 @@ class RuleSet:
                 for protocol in ("tcp", "udp"):
                     match = f"-d {rule.network} -p {protocol} --dport {rule.port}"
                     yield f"-A {chain} {match} -j RETURN"
+
+
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    """A rule that leads from one of the kernel's chains to one of ours."""
+
+    builtin: str
+    match: str
+    chain: str
+
+    @property
+    def rule(self) -> str:
+        return f"{self.match} -j {self.chain}"
 
 
 def _transaction(*lines: str) -> str:

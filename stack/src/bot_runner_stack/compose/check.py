@@ -16,10 +16,11 @@ from bot_runner_stack import engine, repository
 from bot_runner_stack.compose.bots import bots_of, leftovers_of
 from bot_runner_stack.compose.clients import BotRunner, BotSources, Client, TgRunner
 from bot_runner_stack.compose.images import Images, prepare_images, remove_images
-from bot_runner_stack.compose.project import ORCHESTRATOR, REDIS, WORKER, ComposeProject
+from bot_runner_stack.compose.project import FIREWALL, ORCHESTRATOR, REDIS, WORKER, ComposeProject
 from bot_runner_stack.compose.sources import SourceServer
 from bot_runner_stack.console import Progress, show_error
 from bot_runner_stack.errors import StackError
+from bot_runner_stack.firewall import bridge_prefix
 from bot_runner_stack.locks import exclusive
 from bot_runner_stack.ports import free_port
 
@@ -106,8 +107,10 @@ class _Check:
             "WORKER_ID": f"{self._name}-1",
             "BASE_IMAGE": self._base_image,
             "MAX_BOTS_PER_USER": "6",
-            # It would try the clouds' metadata addresses, outside of this machine.
-            "ISOLATION_PROBE": "off",
+            "BRIDGE_PREFIX": bridge_prefix(self._name, self._root),
+            "ISOLATION_REQUIRED": "on",
+            # Without the clouds' metadata addresses, which are outside of this machine.
+            "ISOLATION_PROBE": "local",
             "CONFIG_DIR": str(self._config),
             "CA_BUNDLE": "/etc/bot-runner/ca.crt",
             "CLIENTS_CONFIG_PATH": "/etc/bot-runner/clients.toml",
@@ -231,6 +234,8 @@ class _Check:
             # A worker that still runs could start what was just removed.
             await self._project.stop(WORKER)
             await self._project.run(WORKER, "remove-all", "--yes")
+            await self._project.stop(FIREWALL)
+            await self._project.run(FIREWALL, "firewall", "remove")
         finally:
             await self._project.down()
 

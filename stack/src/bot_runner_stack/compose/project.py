@@ -10,7 +10,9 @@ from bot_runner_stack.errors import StackError
 REDIS = "redis"
 ORCHESTRATOR = "orchestrator"
 WORKER = "bot-runner-worker"
+FIREWALL = "bot-runner-firewall"
 SERVICES = (REDIS, ORCHESTRATOR, WORKER)
+"""Those that say whether they are healthy."""
 
 _UP_SECONDS = 240
 _COMMAND_SECONDS = 120
@@ -56,7 +58,7 @@ class ComposeProject:
             async with asyncio.timeout(seconds):
                 while True:
                     states = await self._states()
-                    if states == dict.fromkeys(SERVICES, "healthy"):
+                    if states == dict.fromkeys(SERVICES, "healthy") | {FIREWALL: "running"}:
                         return
                     await asyncio.sleep(_PAUSE_SECONDS)
         except TimeoutError:
@@ -76,7 +78,8 @@ class ComposeProject:
         if not ids:
             return {}
         label = '{{index .Config.Labels "com.docker.compose.service"}}'
-        lines = await self._docker("inspect", "--format", f"{label} {{{{.State.Health.Status}}}}", *ids)
+        health = "{{with .State.Health}}{{.Status}}{{else}}{{.State.Status}}{{end}}"
+        lines = await self._docker("inspect", "--format", f"{label} {health}", *ids)
         return dict(line.split(" ", 1) for line in sorted(lines.splitlines()))
 
     def _mine(self) -> list[str]:

@@ -36,6 +36,23 @@ async def registries(context: CheckContext) -> CheckResult:
     return ok(f"{len(allowed)} allowed")
 
 
+async def credentials(context: CheckContext) -> CheckResult:
+    """Check who sees the user and password of the operator's proxies and package index."""
+    settings = context.settings
+    names = " and ".join(settings.with_credentials())
+    if not names:
+        return ok("none in HTTP_PROXY, HTTPS_PROXY or PACKAGE_INDEX_URL")
+    if settings.share_credentials == "on":
+        return warning(
+            f"every bot, and every step of a build, is shown those in {names}",
+            "Set SHARE_CREDENTIALS to off, or use credentials that are worth nothing to a stranger.",
+        )
+    return warning(
+        f"those in {names} are used to install wheels, and hidden from bots and builds, which may need them",
+        "Let the servers take the bots' addresses without a password, or set SHARE_CREDENTIALS to on.",
+    )
+
+
 async def orchestrator(context: CheckContext) -> CheckResult:
     """Check whether the orchestrator answers."""
     url, answer = context.settings.orchestrator_url, context.orchestrator
@@ -69,4 +86,6 @@ async def token(context: CheckContext) -> CheckResult:
             f"not known: the orchestrator answered with status {status}",
             "See the worker's log: it says whether it could register.",
         )
-    return ok(f"accepted for the worker {settings.worker_id}")
+    facts = context.engine_facts
+    engine = f", whose Docker Engine is {facts.info.get('ID', '?')}" if facts else ""
+    return ok(f"accepted for the worker {settings.worker_id}{engine}")

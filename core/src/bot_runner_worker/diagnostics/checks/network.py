@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,14 @@ import aiohttp
 from bot_runner_worker.diagnostics.checks.context import CheckContext
 from bot_runner_worker.diagnostics.results import (
     CheckResult,
+    State,
     failed,
-    isolation_error,
-    isolation_off,
     isolation_result,
     ok,
     warning,
 )
-from bot_runner_worker.isolation.probe import probe_isolation
-from bot_runner_worker.model.errors import BotRunnerError
+from bot_runner_worker.isolation.firewall import NO_LIMITS, Firewall, FirewallError, rules_of
+from bot_runner_worker.isolation.guard import IsolationGuard
 from bot_runner_worker.model.identity import NAMESPACE
 from bot_runner_worker.networks.pool import free_subnets
 from bot_runner_worker.networks.prewarm import PREFIX_LENGTH
@@ -95,13 +95,13 @@ def host_routes(table: Path = _ROUTES) -> Iterator[tuple[str, IPv4Network]]:
 
 
 async def isolation(context: CheckContext) -> CheckResult:
-    """Probe the bots' isolation from the host."""
-    if context.settings.isolation_probe == "off":
-        return isolation_off()[1]
-    try:
-        return isolation_result(await probe_isolation(context.engine, context.settings))
-    except BotRunnerError as error:
-        return isolation_error(error)[1]
+    """Find out, as the worker does, whether the bots are closed off from the host."""
+    found = await IsolationGuard(context.engine, context.settings).look()
+    result = isolation_result(found, context.settings)
+    with suppress(FirewallError):
+        if result.state is State.OK and Firewall(rules_of(context.settings)).lacks_limits():
+            return warning(result.finding, NO_LIMITS)
+    return result
 
 
 async def health_address(context: CheckContext) -> CheckResult:
