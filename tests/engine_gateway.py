@@ -18,6 +18,8 @@ class EngineGateway:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "engine.sock"
+        self.disguise = (b"", b"")
+        """What is replaced in the Engine's answers, by something of the same length: its id, for instance."""
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
 
@@ -47,17 +49,19 @@ class EngineGateway:
         both = {writer, engine_writer}
         self._connections |= both
         try:
-            await asyncio.gather(_copy(reader, engine_writer), _copy(engine_reader, writer))
+            await asyncio.gather(_copy(reader, engine_writer), _copy(engine_reader, writer, *self.disguise))
         finally:
             self._connections -= both
             for each in both:
                 each.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, old: bytes = b"", new: bytes = b""
+) -> None:
     with contextlib.suppress(OSError):
         while piece := await reader.read(65536):
-            writer.write(piece)
+            writer.write(piece.replace(old, new) if old else piece)
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()

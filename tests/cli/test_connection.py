@@ -201,6 +201,8 @@ def test_an_end_without_an_explanation_is_still_an_error(
         ("ENGINE_UNAVAILABLE", 6),
         ("NO_WORKER_AVAILABLE", 6),
         ("TASK_TIMED_OUT", 6),
+        ("TOO_MANY_REQUESTS", 6),
+        ("SUPERSEDED", 1),
         ("WORKER_LOST", 6),
     ],
 )

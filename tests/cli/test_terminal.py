@@ -53,11 +53,12 @@ def test_stages_are_shown_beside_a_spinner(settings: None, orchestrator: FakeOrc
 
 
 def test_a_bots_log_cannot_take_over_the_terminal(settings: None, orchestrator: FakeOrchestrator) -> None:
-    orchestrator.answers("logs", logs("\x1b[31mred\x1b[0m \x1b]0;owned\x07\x1b[2Jtext\r\n"))
+    orchestrator.answers("logs", logs("\x1b[31mred\x1b[0m \x1b]0;owned\x07\x1b[2J\x9b2J\u202etext\r\n"))
     _, shown = on_a_terminal("logs", "shop")
     assert "\x1b[31mred\x1b[0m" in shown
     assert "\x1b]0" not in shown
-    assert "\x1b[2J" not in shown
+    for hostile in ("\x1b[2J", "\x9b", "\u202e"):
+        assert hostile not in shown
     assert "text" in shown
 
 

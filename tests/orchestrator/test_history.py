@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.orchestrator.waiting import until
+from tests.orchestrator.conftest import START
+from tests.orchestrator.waiting import stays, until
 
+from bot_runner_orchestrator import engine
 from bot_runner_orchestrator.settings import Settings
 
 
@@ -58,3 +60,49 @@ async def test_what_is_too_old_is_forgotten(make_orchestrator, make_worker, tmp_
     kept = rows(history, "SELECT event_type FROM job_history")
     assert ("job_created",) not in kept
     assert ("job_completed",) in kept
+
+
+async def test_what_is_too_much_is_forgotten_oldest_first(
+    make_orchestrator, make_worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_HISTORY_UPKEEP_SECONDS", 0.05)
+    history = tmp_path / "history.sqlite"
+    orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}", history_max_mb=1)
+    worker = await make_worker(orchestrator)
+    first = await orchestrator.run()
+    for _ in range(1000):
+        # Long texts of a tenant's choice.
+        await worker.event("bot_started", {"user_id": "alice", "bot_id": "b", "note": "x" * 4000})
+    last = await orchestrator.run()
+
+    def kept(job_id: str) -> int:
+        return len(rows(history, f"SELECT * FROM job_history WHERE job_id = '{job_id}'"))
+
+    await until(lambda: kept(first["id"]) == 0)
+    await until(lambda: kept(last["id"]) > 0)
+    await stays(lambda: kept(last["id"]) > 0, 0.3)
+    ((pages,),) = rows(history, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+    assert int(str(pages)) < 4 * 1024 * 1024
+
+
+async def test_a_text_has_a_limit_in_it(make_orchestrator, make_worker, tmp_path: Path) -> None:
+    history = tmp_path / "history.sqlite"
+    orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}")
+    await make_worker(orchestrator)
+    await orchestrator.run({**START, "entrypoint": "a" * 1_000_000})
+    await orchestrator.engine.stop()
+    ((longest,),) = rows(history, "SELECT max(length(context_snapshot)) FROM job_history")
+    assert int(str(longest)) < 20_000
+
+
+async def test_results_with_logs_are_not_in_it(make_orchestrator, make_worker, tmp_path: Path) -> None:
+    history = tmp_path / "history.sqlite"
+    orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}")
+    result = {"status": "ok", "logs": "words of a bot", "next_since": "sentinel"}
+    await make_worker(orchestrator, lambda _: {"status": "success", "data": result})
+    job = await orchestrator.run({"action": "logs", "bot_id": "echo"})
+    assert job["result"] == result
+    await orchestrator.engine.stop()
+    snapshots = rows(history, "SELECT context_snapshot FROM job_history")
+    assert snapshots
+    assert "sentinel" not in str(snapshots)

@@ -192,6 +192,40 @@ async def test_job_cancelled_before_it_was_looked_at_stays_cancelled(make_orches
     assert await orchestrator.has_status(job_id, "cancelled")
 
 
+async def test_worker_hears_which_of_its_tasks_nobody_waits_for(
+    make_orchestrator, make_worker, storage_settings
+) -> None:
+    """Until they are gone, and whichever of several processes of the orchestrator it asks."""
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    tasks = {}
+    for _ in range(3):
+        job_id = await orchestrator.post()
+        tasks[job_id] = await worker.poll()
+    current = [task["task_id"] for task in tasks.values()]
+    assert "cancel_task_ids" not in (await worker.heartbeat(current_tasks=current))[1]
+
+    for job_id in list(tasks)[:2]:
+        assert (await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel"))[0] == 200
+
+    for status in ("idle", "active"):
+        _, answer = await worker.heartbeat(status, current_tasks=[*current, "unknown"])
+        assert answer["cancel_task_ids"] == current[:2]
+    assert "cancel_task_ids" not in (await worker.heartbeat(current_tasks=current[2:]))[1]
+    for nonsense in (None, "text", [1, None]):
+        assert (await worker.heartbeat(current_tasks=nonsense))[0] < 500
+
+
+async def test_worker_hears_that_a_tasks_time_is_up(make_orchestrator, make_worker) -> None:
+    orchestrator = await make_orchestrator(start_timeout_seconds=1)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post()
+    task = await worker.poll()
+    assert (await orchestrator.end_of(job_id))["result"]["error"]["code"] == "TASK_TIMED_OUT"
+    _, answer = await worker.heartbeat(current_tasks=[task["task_id"]])
+    assert answer["cancel_task_ids"] == [task["task_id"]]
+
+
 async def test_late_result_changes_nothing(orchestrator, make_worker) -> None:
     worker = await make_worker(orchestrator, go=False)
     job_id = await orchestrator.post()

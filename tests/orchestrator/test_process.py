@@ -64,6 +64,10 @@ class Process:
         self._process.send_signal(signal_number)
         return self._process.wait(timeout=20 * SCALE)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -2,6 +2,10 @@
 
 import asyncio
 
+from tests.orchestrator.conftest import make_settings
+
+from bot_runner_orchestrator.clients import load_clients
+
 RATE_LIMITED = {"code", "message", "hint", "details", "stage"}
 
 
@@ -14,7 +18,7 @@ async def test_a_client_over_its_rate_is_told_when_to_come_again(make_orchestrat
     assert await requests(orchestrator, 3) == [200, 200, 429]
 
     headers = {"X-Client-Token": "token-of-slow", "Accept-Encoding": "gzip"}
-    async with orchestrator.http.get(orchestrator.url + "/api/jobs", headers=headers) as response:
+    async with orchestrator.http.get(orchestrator.url + "/api/workers", headers=headers) as response:
         error = (await response.json())["error"]
         assert response.status == 429
         wait = int(response.headers["Retry-After"])
@@ -56,3 +60,16 @@ async def test_steady_requests_below_the_limit_are_never_refused(make_orchestrat
     for _ in range(8):
         assert await requests(orchestrator, 1, "alice") == [200]
         await asyncio.sleep(0.2)
+
+
+def test_a_client_without_a_rate_has_the_usual_one(write) -> None:
+    rows = {"a": "", "b": "requests_per_minute = 5", "c": "requests_per_minute = 0"}
+    text = "".join(f'[{name}]\ntoken = "token-of-{name}"\n{row}\n' for name, row in rows.items())
+    settings = make_settings(client_requests_per_minute=2, clients_config_path=write(text))
+    rates = {client.name: client.requests_per_minute for client in load_clients(settings)}
+    assert rates == {"a": 2, "b": 5, "c": 0, "CLIENT_TOKEN": 2}
+    assert all(client.requests_per_minute for client in load_clients(make_settings())), (
+        "the default is a limit"
+    )
+    off = make_settings(client_requests_per_minute=0)
+    assert not any(client.requests_per_minute for client in load_clients(off))

@@ -1,12 +1,15 @@
 """What reaches logs and the history."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from orjson import dumps
+from tests.orchestrator.waiting import SCALE
 
 from bot_runner_orchestrator.history import RedactedHistory
-from bot_runner_orchestrator.redaction import HiddenParams, redact
+from bot_runner_orchestrator.redaction import HiddenParams, redact, without_credentials
 
 SECRET = "s3cr3t"
 
@@ -22,6 +25,27 @@ def test_params_show_only_what_is_known_to_be_harmless() -> None:
     assert shown["initial_data"]["action"] == "start"
     assert shown["initial_data"]["user_id"] == "alice"
     assert shown["current_task_info"]["params"]["bot_id"] == "echo"
+
+
+def test_user_parts_of_addresses_are_hidden_in_any_text() -> None:
+    texts = [f"x @ https://me:{SECRET}@host/x", f"git+ssh://{SECRET}@host", f"'//me:a/{SECRET}@1@host'"]
+    shown = redact({"message": texts[0], "details": {"list": [texts]}})
+    assert SECRET not in str(shown)
+    assert "host/x" in shown["message"]
+
+
+def test_names_that_may_be_secrets_are_hidden_among_params() -> None:
+    token = "7654321098:AAExample-Bot_Token_0123456789abcd"
+    shown = redact({"initial_data": {token: 1, "action": token, "deployment_mode": token, "docker_image": 1}})
+    assert token not in str(shown)
+    assert "docker_image" in shown["initial_data"]
+
+
+@pytest.mark.parametrize("text", ["//" * 500_000, "//:" * 20_000, "//a:" + "b" * 1_000_000])
+def test_no_text_takes_long(text: str) -> None:
+    begun = time.thread_time()
+    without_credentials({"message": text})
+    assert time.thread_time() - begun < 5 * SCALE
 
 
 def test_secret_names_are_hidden_at_any_depth() -> None:

@@ -101,3 +101,84 @@ async def test_task_has_no_deadline_that_the_sdk_cannot_read(orchestrator, make_
     await orchestrator.run()
     assert worker.tasks[0].get("deadline") is None
     assert isinstance(worker.tasks[0]["timestamp"], int)
+
+
+HUGE = [
+    ({"memory_mb": 2**70}, "INVALID_LIMIT"),
+    ({"memory_mb": 2**63}, "INVALID_LIMIT"),
+    ({"memory_mb": -(2**64)}, "INVALID_LIMIT"),
+    ({"cpu_cores": 1e308}, "INVALID_LIMIT"),
+    ({"pids": [[{"a": 1e300}]]}, "INVALID_LIMIT"),
+]
+
+
+@pytest.mark.parametrize(("limits", "code"), HUGE)
+async def test_numbers_beyond_all_limits(
+    make_orchestrator, make_worker, storage_settings, limits: dict[str, object], code: str
+) -> None:
+    """Before, such a job was quarantined without a word about the number."""
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator)
+    job = await orchestrator.run({**START, "resource_limits": limits})
+    assert (job["status"], job["result"]["error"]["code"]) == ("failed", code)
+    assert job["result"]["error"]["details"] == {"field": "resource_limits"}
+    assert worker.tasks == []
+    # The worker goes on, and numbers that are only large are its to judge.
+    assert (await orchestrator.run({**START, "resource_limits": {"memory_mb": 2**62}}))[
+        "status"
+    ] == "finished"
+
+
+async def test_a_number_beyond_all_limits_elsewhere(orchestrator, make_worker) -> None:
+    await make_worker(orchestrator)
+    error = await orchestrator.error({"action": "logs", "bot_id": "echo", "lines": 2**70})
+    assert (error["code"], error["details"]) == ("INVALID_FIELD", {"field": "lines"})
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+async def test_what_is_no_number_in_json(orchestrator, number: str) -> None:
+    body = f'{{"initial_data": {{"action": "list", "resource_limits": {{"cpu_cores": {number}}}}}}}'
+    status, answer = await orchestrator.request("POST", "/api/jobs/bot_runner", data=body)
+    if status == 202:  # read as a number: then it is refused as one
+        answer = (await orchestrator.end_of(answer["job_id"]))["result"]
+        assert answer["error"]["code"] == "INVALID_LIMIT"
+    else:
+        assert status == 400
+
+
+TOKEN = "7654321098:AAsentinel-Bot_Token_0123456789abcd"
+MISPLACED = {
+    "action": {"action": TOKEN},
+    "assignment": {"action": f"BOT_TOKEN={TOKEN}"},
+    "mode": {**START, "deployment_mode": TOKEN},
+    "field": {**START, TOKEN: 2**70},
+}
+
+
+@pytest.mark.parametrize("data", MISPLACED.values(), ids=MISPLACED)
+async def test_a_secret_in_the_wrong_place_is_not_repeated(
+    make_orchestrator, make_worker, tmp_path, data: dict[str, object]
+) -> None:
+    history = tmp_path / "history.sqlite"
+    orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}")
+    await make_worker(orchestrator)
+    error = await orchestrator.error(data)
+    assert TOKEN[:20] not in str(error)
+    await orchestrator.engine.stop()
+    assert TOKEN.encode()[:20] not in b"".join(each.read_bytes() for each in tmp_path.iterdir())
+
+
+async def test_what_a_worker_quotes_is_kept_without_credentials(
+    make_orchestrator, make_worker, tmp_path
+) -> None:
+    history = tmp_path / "history.sqlite"
+    orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}")
+    line = "x @ https://user:p4ssw0rd-sentinel@host/x.whl"
+    error = {"code": "INVALID_REQUIREMENT", "message": f"The requirement {line!r} is an address.",
+             "details": {"requirements": [line]}}  # fmt: skip
+    await make_worker(orchestrator, lambda _: {"status": "rejected", "data": {"error": error}})
+    told = await orchestrator.error({**START, "requirements": [line]})
+    assert "sentinel" not in str(told)
+    assert "host/x.whl" in told["message"]
+    await orchestrator.engine.stop()
+    assert b"sentinel" not in b"".join(each.read_bytes() for each in tmp_path.iterdir())

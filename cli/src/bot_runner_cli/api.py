@@ -170,7 +170,11 @@ class Orchestrator:
                 hint="Let the worker fetch it: --git URL, or --custom with the URL of an archive.",
             )
         if status >= 500:
-            return TemporaryError("SERVICE_ERROR", f"The orchestrator at {self._url} fails: {reason}")
+            return TemporaryError(
+                "SERVICE_ERROR",
+                f"The orchestrator at {self._url} fails: {reason}",
+                retry_after=_retry_after(response),
+            )
         if status == 404 and response.request.url.path.endswith(f"/api/jobs/{BLUEPRINT}"):
             return self._no_orchestrator(f"it has no {BLUEPRINT} blueprint")
         if response.is_redirect:
@@ -197,6 +201,8 @@ def _reason(response: httpx.Response) -> str:
     except ValueError:
         answer = None
     reason = answer.get("error") if isinstance(answer, dict) else None
+    if isinstance(reason, dict):
+        reason = reason.get("message")
     if not isinstance(reason, str):
         is_page = "html" in response.headers.get("content-type", "")
         reason = "" if is_page else response.text.strip()

@@ -15,9 +15,12 @@ from bot_runner_cli.redaction import Redactor
 
 _WIDE = 1000
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-# Colours (SGR) are welcome; any other control sequence in a bot's log could take over the reader's terminal.
+# Colours (SGR) are welcome; any other control sequence in a bot's log could take over the reader's terminal,
+# and characters that reorder text (UAX #9) could show another one than is there.
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]"
+)
 
 
 class Output:

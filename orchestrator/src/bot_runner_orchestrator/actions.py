@@ -1,11 +1,15 @@
 """Requests of clients: ``action`` and its fields, as a task for a worker. Pure functions."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import Code, RequestRefused, job_error
-from .redaction import HiddenParams
+from .redaction import HiddenParams, looks_secret, shown_name
+
+_TOO_LARGE = 2**63
+"""What no signed integer of 64 bits holds; msgpack, orjson and the Engine have those."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ def read_request(initial_data: Any, client: Mapping[str, Any]) -> TaskRequest:
         client: The client's params: ``user_id``, ``may_act_for_others``.
 
     Raises:
-        RequestRefused: ``INVALID_FIELD``, ``MISSING_REQUIRED_FIELD``, ``UNKNOWN_ACTION``, ``INVALID_USER_ID``
-            or ``FORBIDDEN_USER``.
+        RequestRefused: ``INVALID_FIELD``, ``INVALID_LIMIT``, ``MISSING_REQUIRED_FIELD``, ``UNKNOWN_ACTION``,
+            ``INVALID_USER_ID`` or ``FORBIDDEN_USER``.
     """
     if not isinstance(initial_data, Mapping):
         raise _refused(
@@ -71,6 +75,7 @@ def read_request(initial_data: Any, client: Mapping[str, Any]) -> TaskRequest:
                 field=field,
             )
     params = {name: value for name, value in initial_data.items() if name != "action"}
+    _refuse_huge_numbers(params)
     return TaskRequest(action, HiddenParams(params, user_id=user_id))
 
 
@@ -84,7 +89,7 @@ def _action(name: Any) -> Action:
     if action is None:
         raise _refused(
             Code.UNKNOWN_ACTION,
-            f"There is no action {str(name)[:40]!r}.",
+            f"There is no action {shown_name(name)}.",
             f"Use one of {names}.",
             field="action",
             allowed=sorted(ACTIONS),
@@ -114,6 +119,26 @@ def _user_id(requested: Any, client: Mapping[str, Any]) -> str:
             field="user_id",
         )
     return requested
+
+
+def _refuse_huge_numbers(params: Mapping[str, Any]) -> None:
+    """Refuse numbers that no protocol behind this carries; Avtomatika would quarantine the job."""
+    rest: list[tuple[str, Any]] = list(params.items())
+    while rest:
+        field, value = rest.pop()
+        if isinstance(value, Mapping):
+            rest += [(field, item) for item in value.values()]
+        elif isinstance(value, list):
+            rest += [(field, item) for item in value]
+        elif isinstance(value, (int, float)) and not (math.isfinite(value) and abs(value) < _TOO_LARGE):
+            code = Code.INVALID_LIMIT if field == "resource_limits" else Code.INVALID_FIELD
+            shown = "a field" if looks_secret(field) else field
+            raise _refused(
+                code,
+                f"A number in {shown} is beyond all limits.",
+                "Send numbers of less than 2 to the power of 63.",
+                field=shown,
+            )
 
 
 def _refused(code: Code, message: str, hint: str, **details: Any) -> RequestRefused:

@@ -22,7 +22,8 @@ from avtomatika.data_types import JobContext
 
 from .actions import read_request
 from .errors import Code, RequestRefused, complete_error, is_job_error, job_error
-from .jobs import UNSUPPORTED
+from .jobs import NO_ROOM, UNSUPPORTED
+from .redaction import without_credentials
 from .settings import Settings
 from .storage import BotRunnerStorage
 from .workers import wait_for_taker
@@ -46,6 +47,8 @@ def bot_runner_blueprint(storage: BotRunnerStorage, settings: Settings) -> Bluep
     async def dispatch(context: JobContext, actions: ActionFactory) -> None:
         try:
             _refuse_unsupported(context.state_history.pop(UNSUPPORTED, None))
+            if context.state_history.pop(NO_ROOM, None):
+                raise RequestRefused(_no_room())
             request = read_request(context.initial_data, context.client.params)
             action = request.action
             await wait_for_taker(storage, action.task, request.params, settings.worker_wait_seconds)
@@ -101,10 +104,19 @@ def final_error(history: dict[str, Any]) -> dict[str, Any]:
             hint="The operator finds more in the worker's log.",
             stage="task",
         )
-    error = complete_error(reported)  # type: ignore[arg-type]  # is_job_error has looked
+    error = complete_error(without_credentials(reported))
     if (attempts := history.get(_ATTEMPT, 1)) > 1:
         error["details"] = {**error["details"], "attempts": attempts}
     return error
+
+
+def _no_room() -> dict[str, Any]:
+    return job_error(
+        Code.TOO_MANY_REQUESTS,
+        "This user has too many large requests under way, or all users together have.",
+        hint="Wait for their answers, then send it again; or let the worker fetch the code.",
+        stage="request",
+    )
 
 
 def _refuse_unsupported(fields: list[str] | None) -> None:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, SecretStr
 
 from .errors import SetupError
 from .operator_files import checked_table, read_tables
@@ -25,7 +25,8 @@ class Client(BaseModel):
         token: What it shows in ``X-Client-Token``.
         user_id: The user that it acts for where a request names none.
         may_act_for_others: Whether it may name another user (a front end with many users).
-        requests_per_minute: Requests that it may make in a minute, from all its addresses together.
+        requests_per_minute: Requests that it may make in a minute, from all its addresses together; 0 for no
+            limit.
         monthly_attempts: Requests that it may make until the next restart; ``None`` for no limit.
     """
 
@@ -35,7 +36,7 @@ class Client(BaseModel):
     token: SecretStr = Field(min_length=1)
     user_id: str = Field(min_length=1)
     may_act_for_others: bool = False
-    requests_per_minute: PositiveInt | None = None
+    requests_per_minute: NonNegativeInt = 0
     monthly_attempts: PositiveInt | None = None
 
     @property
@@ -93,7 +94,8 @@ def load_clients(settings: Settings) -> ClientDirectory:
     Raises:
         SetupError: The file cannot be read or is wrong; the text names the client and the field.
     """
-    clients = list(_read_clients(settings.clients_config_path)) if settings.clients_config_path else []
+    path = settings.clients_config_path
+    clients = list(_read_clients(path, settings.client_requests_per_minute)) if path else []
     if settings.client_token is not None:
         clients.append(
             Client(
@@ -101,14 +103,16 @@ def load_clients(settings: Settings) -> ClientDirectory:
                 token=settings.client_token,
                 user_id=settings.client_user_id,
                 may_act_for_others=settings.client_may_act_for_others,
+                requests_per_minute=settings.client_requests_per_minute,
             )
         )
     if not clients:
-        raise SetupError(f"{settings.clients_config_path} has no client, and CLIENT_TOKEN is not set")
+        raise SetupError(f"{path} has no client, and CLIENT_TOKEN is not set")
     return ClientDirectory(clients)
 
 
-def _read_clients(path: Path) -> Iterator[Client]:
+def _read_clients(path: Path, requests_per_minute: int) -> Iterator[Client]:
     setting = "CLIENTS_CONFIG_PATH"
     for name, table in read_tables(setting, path):
-        yield checked_table(setting, path, name, Client, {"user_id": name, **table, "name": name})
+        defaults = {"user_id": name, "requests_per_minute": requests_per_minute}
+        yield checked_table(setting, path, name, Client, {**defaults, **table, "name": name})

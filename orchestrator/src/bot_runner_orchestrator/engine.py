@@ -10,12 +10,12 @@ from aiohttp import web
 from avtomatika.app_keys import EXECUTOR_KEY
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.history.noop import NoOpHistoryStorage
-from rxon.constants import JOB_STATUS_FAILED
+from rxon.constants import HB_RESP_CANCEL_TASKS, JOB_STATUS_FAILED
 from rxon.models import WorkerEventPayload
 from rxon.security import create_server_ssl_context
 
 from . import blueprint
-from .api import bot_runner_middlewares
+from .api import bot_runner_middlewares, senders
 from .clients import ClientDirectory
 from .config import WATCH_SECONDS, configure_logging, make_config
 from .errors import SetupError
@@ -26,7 +26,7 @@ from .outcomes import TaskOutcomes
 from .rates import typed_refusals
 from .redis_storage import BotRunnerRedisStorage, connect
 from .settings import Settings
-from .storage import BotRunnerStorage
+from .storage import BotRunnerStorage, OtherEngine
 from .webhook import EventSelection, EventWebhook, Signer, message_of
 from .worker_tokens import WorkerTokens
 from .workers import LostTasks
@@ -35,7 +35,8 @@ logger = getLogger(__name__)
 
 _SHUTDOWN_SECONDS = 1.0
 _WEBHOOK_GRACE_SECONDS = 0.5
-_HISTORY_UPKEEP_SECONDS = 3600
+_HISTORY_UPKEEP_SECONDS = 30
+_MIB = 1024 * 1024
 
 
 class BotRunnerEngine(OrchestratorEngine):
@@ -51,7 +52,8 @@ class BotRunnerEngine(OrchestratorEngine):
         self, settings: Settings, clients: ClientDirectory, worker_tokens: WorkerTokens | None = None
     ) -> None:
         self.settings = settings
-        self.bot_storage = make_storage(settings, clients, worker_tokens or WorkerTokens())
+        self.worker_tokens = worker_tokens or WorkerTokens()
+        self.bot_storage = make_storage(settings, clients, self.worker_tokens)
         configure_logging(settings)
         super().__init__(self.bot_storage, make_config(settings))
         # The engine has just set up logging its own way: everything, to stdout.
@@ -63,7 +65,12 @@ class BotRunnerEngine(OrchestratorEngine):
         )
         self.app.middlewares.extend(
             bot_runner_middlewares(
-                self.bot_storage, clients, blueprint.NAME, settings.max_request_mb * 1024 * 1024
+                self.bot_storage,
+                clients,
+                blueprint.NAME,
+                senders(clients, self._token_of_worker),
+                settings.max_request_mb * _MIB,
+                settings.max_requests_mb * _MIB,
             )
         )
         self.middleware_chain.add(TaskOutcomes(blueprint.NAME))
@@ -144,6 +151,10 @@ class BotRunnerEngine(OrchestratorEngine):
         A heartbeat of a worker that is not registered (this process was restarted) is answered with 404,
         which makes the SDK register again; Avtomatika itself would say ``ok`` for ever. A heartbeat that the
         SDK sends twice within a second is no replay attack, as Avtomatika would have it, and has no effect.
+        The answer names those of the worker's tasks that were cancelled, and the SDK ends them. Avtomatika
+        looks for jobs with the tasks' ids, and finds none.
+
+        A worker of another Docker Engine than the others' is refused with 409 and a sentence.
 
         No short-lived tokens are issued: the SDK asks for one as soon as it has a CA to trust, and then signs
         its messages with it, which Avtomatika goes on checking with the worker's first token.
@@ -154,11 +165,17 @@ class BotRunnerEngine(OrchestratorEngine):
         if message_type == "heartbeat" and self._is_repeated(payload):
             answer: Any = {"status": "ok"}
         else:
-            answer = await super().handle_rxon_message(message_type, payload, context)
+            try:
+                answer = await super().handle_rxon_message(message_type, payload, context)
+            except OtherEngine as refusal:
+                logger.warning("Worker %s is refused: %s", context.get("worker_id_hint"), refusal)
+                raise web.HTTPConflict(text=str(refusal)) from None
         if message_type == "heartbeat":
             worker_id = str(context.get("worker_id_hint"))
             if not await self.bot_storage.get_worker_info(worker_id):
                 raise web.HTTPNotFound(text="worker not found: register again")
+            if cancelled := await self.bot_storage.cancelled_among(_tasks_of(payload)):
+                answer = {**answer, HB_RESP_CANCEL_TASKS: cancelled}
         return answer
 
     async def handle_task_failure(
@@ -166,8 +183,8 @@ class BotRunnerEngine(OrchestratorEngine):
     ) -> None:
         """End a job whose task ran out of time.
 
-        It is not given out again: the worker may still be at it. (Failures that workers report do not come
-        here; see :mod:`.outcomes`.)
+        It is not given out again: the worker may be at it until it hears with its next heartbeat that nobody
+        waits. (Failures that workers report do not come here; see :mod:`.outcomes`.)
         """
         if job_state.get("blueprint_name") != blueprint.NAME:
             await super().handle_task_failure(job_state, task_id, error_message)
@@ -178,6 +195,9 @@ class BotRunnerEngine(OrchestratorEngine):
 
         await self.bot_storage.set_task_cancellation_flag(task_id)
         await self.bot_storage.update_job_state_atomic(job_state["id"], fail)
+
+    def _token_of_worker(self, worker_id: str) -> str | None:
+        return self.worker_tokens.find(worker_id) or self.config.GLOBAL_WORKER_TOKEN
 
     def _is_repeated(self, heartbeat: Any) -> bool:
         security = heartbeat.get("security") if isinstance(heartbeat, dict) else None
@@ -204,7 +224,9 @@ class BotRunnerEngine(OrchestratorEngine):
     async def _forget_old_history(self) -> None:
         while True:
             try:
-                await self._redacted_history.forget_before(self.settings.history_retention_days)
+                await self._redacted_history.forget(
+                    self.settings.history_retention_days, self.settings.history_max_mb * _MIB
+                )
             except Exception:  # a database that is busy for a moment must not end the upkeep
                 logger.exception("Old entries of the history were not removed.")
             await asyncio.sleep(_HISTORY_UPKEEP_SECONDS)
@@ -232,6 +254,11 @@ class BotRunnerEngine(OrchestratorEngine):
             raise SetupError(f"cannot use TLS_CERT_PATH, TLS_KEY_PATH or TLS_CA_PATH: {exc}") from exc
 
 
+def _tasks_of(heartbeat: Any) -> list[str]:
+    tasks = heartbeat.get("current_tasks") if isinstance(heartbeat, dict) else None
+    return [task for task in tasks if isinstance(task, str)] if isinstance(tasks, list) else []
+
+
 def _reason(error: OSError) -> str:
     # asyncio puts a sentence with the address around the system's own.
     return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
@@ -254,7 +281,8 @@ def make_storage(
         "worker_tokens": worker_tokens,
         "blueprint": blueprint.NAME,
         "retention_seconds": settings.job_retention_hours * 3600,
+        "logs_retention_seconds": settings.logs_retention_minutes * 60,
     }
     if settings.storage_kind == "memory":
-        return BotRunnerMemoryStorage(**common)
+        return BotRunnerMemoryStorage(**common, bytes_of_tenant=settings.max_requests_mb * _MIB)
     return BotRunnerRedisStorage(connect(settings), **common)

@@ -9,17 +9,20 @@ from time import time
 from typing import Any
 from urllib.parse import urlparse
 
+from aiosqlite import Connection
 from avtomatika.history.base import HistoryStorageBase
 from avtomatika.history.sqlite import SQLiteHistoryStorage
 from rxon.constants import JOB_STATUS_FAILED, JOB_STATUS_FINISHED
 
 from .errors import SetupError
+from .jobs import asks_for_logs
 from .redaction import redact
 
 logger = getLogger(__name__)
 
 _FLUSH_SECONDS = 1.0
 _TABLES = ("job_history", "worker_history")
+_PARTS = 20
 _SECONDS_OF_A_DAY = 86400
 
 
@@ -73,23 +76,31 @@ class RedactedHistory(HistoryStorageBase):
             await asyncio.wait_for(self._inner._queue.join(), _FLUSH_SECONDS)
         await self._inner.close()
 
-    async def forget_before(self, days: int) -> None:
-        """Remove what is older, if the history is in SQLite."""
-        connection = self._inner._conn if isinstance(self._inner, SQLiteHistoryStorage) else None
-        if connection is None:
+    async def forget(self, days: int, most_bytes: int) -> None:
+        """Remove what is older, and the oldest of what is too much, if the history is in SQLite.
+
+        Args:
+            days: What is older goes.
+            most_bytes: Size of the database; the file itself shrinks never, and grows little beyond it.
+        """
+        database = self._inner._conn if isinstance(self._inner, SQLiteHistoryStorage) else None
+        if database is None:
             return
+        oldest = time() - days * _SECONDS_OF_A_DAY
         for table in _TABLES:
-            await connection.execute(
-                f"DELETE FROM {table} WHERE timestamp < ?",  # noqa: S608 - one of the two names above
-                (time() - days * _SECONDS_OF_A_DAY,),
-            )
-        await connection.commit()
+            await database.execute(f"DELETE FROM {table} WHERE timestamp < ?", (oldest,))  # noqa: S608 - see above
+        await database.commit()
+        while await _bytes_of(database) > most_bytes and await _forget_oldest(database):
+            pass
 
     async def log_job_event(self, event_data: dict[str, Any]) -> None:
         """Queue a redacted copy of the event (the original still changes before it is written)."""
         snapshot = dict(event_data.get("context_snapshot") or {})
         # A class of the SDK that cannot be written as JSON, and large.
         snapshot.pop("skill_snapshot", None)
+        if asks_for_logs(snapshot):
+            for name in ("result", "state_history"):
+                snapshot.pop(name, None)
         if event_data.get("event_type") == "job_completed":
             # Avtomatika takes this snapshot, the last one, before it sets the status.
             finished = event_data.get("state") == JOB_STATUS_FINISHED
@@ -134,6 +145,31 @@ class RedactedHistory(HistoryStorageBase):
 
     async def _persist_worker_event(self, event_data: dict[str, Any]) -> None:
         await self._inner._persist_worker_event(event_data)
+
+
+async def _bytes_of(database: Connection) -> int:
+    """What the database holds; pages that were freed are used again."""
+    sizes = []
+    for name in ("page_count", "freelist_count", "page_size"):
+        async with database.execute(f"PRAGMA {name}") as cursor:
+            row = await cursor.fetchone()
+        sizes.append(int(row[0]) if row else 0)
+    pages, free, page_bytes = sizes
+    return (pages - free) * page_bytes
+
+
+async def _forget_oldest(database: Connection) -> bool:
+    """Remove the oldest entries, a part at a time; returns whether there were any."""
+    removed = 0
+    for table in _TABLES:
+        # Entries are numbered in the order in which they come.
+        async with database.execute(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid LIMIT "  # noqa: S608
+            f"(SELECT 1 + count(*) / {_PARTS} FROM {table}))"
+        ) as cursor:
+            removed += max(0, cursor.rowcount)
+    await database.commit()
+    return removed > 0
 
 
 def _is_no_fault_of_the_worker(event: dict[str, Any]) -> bool:

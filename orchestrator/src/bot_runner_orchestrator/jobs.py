@@ -10,6 +10,12 @@ from .errors import Code, is_job_error, job_error
 UNSUPPORTED = "_unsupported"
 """In a job's history: names of fields of its request that are not supported here."""
 
+LOGS = "logs"
+"""The action whose result is a bot's log."""
+
+NO_ROOM = "_no_room"
+"""In a job's history: there was no room for what its request holds, which was dropped."""
+
 _TRACING_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 # Avtomatika takes these from the body and passes some on to workers unchecked. A metadata that is no object,
 # or any result_timeout (it becomes a deadline with a fraction), makes the SDK's poll raise, and its worker
@@ -45,10 +51,27 @@ def admit(state: dict[str, Any], blueprint: str) -> None:
     state["metadata"] = {}
 
 
+def drop_request(state: dict[str, Any]) -> None:
+    """Drop what a new job's request holds, in place, for the blueprint to refuse the job."""
+    state["initial_data"] = {}
+    state["state_history"] = {NO_ROOM: True}
+
+
+def tenant_of(state: Mapping[str, Any]) -> str:
+    """The user that a new job is for, as far as its client may choose."""
+    client = (state.get("client_config") or {}).get("params") or {}
+    wanted = state.get("initial_data")
+    named = (
+        wanted.get("user_id") if client.get("may_act_for_others") and isinstance(wanted, Mapping) else None
+    )
+    return str(named or client.get("user_id"))
+
+
 # Named one by one, so that a field which a later Avtomatika adds is not kept unseen.
 _KEPT = frozenset(
     {
         "id",
+        "action",  # of a request for logs, whose result is let go sooner
         "blueprint_name",
         "status",
         "current_state",
@@ -69,6 +92,12 @@ _KEPT = frozenset(
 )
 
 
+def asks_for_logs(state: Mapping[str, Any]) -> bool:
+    """Whether the job's result is a bot's log."""
+    wanted = state.get("initial_data")
+    return isinstance(wanted, Mapping) and wanted.get("action") == LOGS
+
+
 def is_final(state: dict[str, Any]) -> bool:
     """Whether the job is over and finalized: nothing changes it any more."""
     return bool(state.get("sealed"))
@@ -87,6 +116,8 @@ def finalize(state: dict[str, Any], blueprint: str) -> dict[str, Any]:
     status = state.get("status")
     if state.get("blueprint_name") != blueprint or status not in TERMINAL_STATES or is_final(state):
         return state
+    if asks_for_logs(state):
+        state["action"] = LOGS
     result = state.get("result")
     if status == JOB_STATUS_FINISHED:
         state["result"] = result if isinstance(result, dict) else {}

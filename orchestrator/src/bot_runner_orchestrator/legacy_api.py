@@ -51,9 +51,7 @@ async def _post_job(request: web.Request, token: str, handler: Handler) -> web.S
     try:
         wanted = loads(await ours.read())
     except web.HTTPRequestEntityTooLarge:
-        return _refused(
-            413, Code.REQUEST_TOO_LARGE, "The request is too large.", "Let the worker fetch the code: --git."
-        )
+        wanted = {}  # of a stranger, who is told so
     except JSONDecodeError:
         wanted = None
     if not isinstance(wanted, dict):
@@ -82,7 +80,11 @@ def _with_our_header(request: web.Request, token: str) -> web.Request:
     headers = CIMultiDict(request.headers)
     del headers[TOKEN_HEADER]
     headers[AUTH_HEADER_CLIENT] = token
-    return request.clone(headers=headers)
+    # aiohttp clones no request whose body was read.
+    body, request._read_bytes = request._read_bytes, None
+    ours = request.clone(headers=headers)
+    ours._read_bytes = body
+    return ours
 
 
 def _body(answer: web.StreamResponse) -> Any:

@@ -1,9 +1,9 @@
 """Jobs in this process's memory, for one machine without Redis."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
+from heapq import heappop, heappush
 from inspect import isawaitable
 from itertools import count
 from time import monotonic
@@ -11,7 +11,12 @@ from typing import Any
 
 from avtomatika.storage.memory import MemoryStorage
 
+from .bodies import UNCOUNTED, text_size
+from .jobs import drop_request, tenant_of
 from .storage import BotRunnerStorage, by_monotonic_clock
+
+_TENANTS = 4
+"""Tenants that may have as much as one may have, all at once."""
 
 
 class _IsolatedMemoryStorage(MemoryStorage):
@@ -48,11 +53,41 @@ class _IsolatedMemoryStorage(MemoryStorage):
 
 
 class BotRunnerMemoryStorage(BotRunnerStorage, _IsolatedMemoryStorage):
-    """Jobs, workers and queues in this process; gone when it ends."""
+    """Jobs, workers and queues in this process; gone when it ends.
 
-    def __init__(self, **kwargs: Any) -> None:
+    Args:
+        bytes_of_tenant: What large requests of one user may take, from their arrival until their jobs are
+            over; a user's only one may be larger.
+        **kwargs: See the base class.
+    """
+
+    def __init__(self, *, bytes_of_tenant: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._over: deque[tuple[float, str]] = deque()
+        self._over: list[tuple[float, str]] = []
+        self._bytes_of_tenant = bytes_of_tenant
+        self._large: dict[str, tuple[str, int]] = {}
+
+    async def save_job_state(self, job_id: str, state: dict[str, Any]) -> None:
+        if job_id not in self._jobs and not self._has_room(job_id, state):
+            drop_request(state)
+        await super().save_job_state(job_id, state)
+
+    def _has_room(self, job_id: str, state: dict[str, Any]) -> bool:
+        tenant, size = tenant_of(state), text_size(state.get("initial_data"))
+        if size <= UNCOUNTED:
+            return True
+        others = [held for each, held in self._large.values() if each == tenant]
+        of_all = sum(held for _, held in self._large.values())
+        if others and sum(others) + size > self._bytes_of_tenant:
+            return False
+        if of_all and of_all + size > _TENANTS * self._bytes_of_tenant:
+            return False
+        self._large[job_id] = (tenant, size)
+        return True
+
+    async def get_job_state(self, job_id: str) -> dict[str, Any] | None:
+        self._forget_what_is_due()
+        return await super().get_job_state(job_id)
 
     async def increment_key_with_ttl(self, key: str, ttl: int) -> int:
         async with self._lock:
@@ -76,8 +111,12 @@ class BotRunnerMemoryStorage(BotRunnerStorage, _IsolatedMemoryStorage):
         assert isinstance(task, dict)
         return task
 
-    async def _forget_later(self, job_id: str) -> None:
+    async def _forget_later(self, job_id: str, seconds: float) -> None:
+        self._large.pop(job_id, None)
+        heappush(self._over, (monotonic() + seconds, job_id))
+        self._forget_what_is_due()
+
+    def _forget_what_is_due(self) -> None:
         now = monotonic()
-        self._over.append((now, job_id))
-        while self._over and self._over[0][0] <= now - self._retention_seconds:
-            self._jobs.pop(self._over.popleft()[1], None)
+        while self._over and self._over[0][0] <= now:
+            self._jobs.pop(heappop(self._over)[1], None)

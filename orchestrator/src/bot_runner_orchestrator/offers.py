@@ -6,6 +6,7 @@ from typing import Any
 from rxon.schema import validate_data
 
 from .errors import Code, RequestRefused, job_error
+from .redaction import shown_name
 
 Worker = Mapping[str, Any]
 Modes = dict[str, dict[str, str]]
@@ -55,7 +56,7 @@ def check_offered(task: str, params: Mapping[str, Any], workers: Sequence[Worker
         raise RequestRefused(
             job_error(
                 Code.INVALID_DEPLOYMENT_MODE,
-                f"No worker offers deployment_mode {str(mode)[:40]!r}.",
+                f"No worker offers deployment_mode {shown_name(mode)}.",
                 hint=f"On offer: {_listing(modes)}. Other modes come with plugins.",
                 details=details,
                 stage="request",

@@ -27,7 +27,7 @@ def client_rates(storage: BotRunnerStorage, clients: ClientDirectory) -> Middlew
     @web.middleware
     async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
         client = clients.find(request.headers.get(AUTH_HEADER_CLIENT, ""))
-        if client is None or client.requests_per_minute is None:
+        if client is None or not client.requests_per_minute:
             return await handler(request)
         counter = f"ratelimit:{client.identity}"
         if await storage.increment_key_with_ttl(counter, _MINUTE) > client.requests_per_minute:

@@ -113,8 +113,9 @@ class BotRunnerRedisStorage(BotRunnerStorage, RedisStorage):
         task = self._unpack(entry[1])
         return task if isinstance(task, dict) else None
 
-    async def _forget_later(self, job_id: str) -> None:
-        await self._redis.expire(self._get_key(job_id), int(self._retention_seconds) + 1)
+    async def _forget_later(self, job_id: str, seconds: float) -> None:
+        # 0 removes it at once.
+        await self._redis.pexpire(self._get_key(job_id), int(seconds * 1000))
 
     async def aclose(self) -> None:
         """Close the connections to Redis."""

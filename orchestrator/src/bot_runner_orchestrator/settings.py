@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import (
     AliasChoices,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -52,6 +53,9 @@ class Settings(BaseSettings):
     client_may_act_for_others: bool = Field(
         False, description="Whether that client may name any other user_id"
     )
+    client_requests_per_minute: NonNegativeInt = Field(
+        6000, description="Requests of a client without requests_per_minute of its own; 0 for no limit"
+    )
     clients_config_path: Path | None = Field(None, description="TOML file with one table per client")
     global_worker_token: SecretStr | None = Field(
         None,
@@ -76,7 +80,13 @@ class Settings(BaseSettings):
     history_retention_days: PositiveInt = Field(
         30, description="What is older leaves the history in SQLite; in PostgreSQL nothing does"
     )
+    history_max_mb: PositiveInt = Field(
+        1024, description="Size of the history in SQLite; what is oldest leaves it first"
+    )
     job_retention_hours: PositiveFloat = Field(24, description="Finished jobs can be read for this long")
+    logs_retention_minutes: PositiveFloat = Field(
+        5, description="The same for logs of bots, of which each client has the latest 50"
+    )
 
     worker_wait_seconds: float = Field(
         20, ge=0, le=50, description="A job waits this long for a worker before NO_WORKER_AVAILABLE"
@@ -105,6 +115,9 @@ class Settings(BaseSettings):
     )
 
     max_request_mb: PositiveInt = Field(64, description="Largest request, an archive in base64 included")
+    max_requests_mb: PositiveInt = Field(
+        256, description="All large requests under way together; one client has half of it"
+    )
     rate_limit_limit: PositiveInt = Field(
         6000, description="Requests per client address and path (and per worker) in RATE_LIMIT_PERIOD"
     )

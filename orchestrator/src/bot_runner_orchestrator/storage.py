@@ -10,7 +10,8 @@ and ends long polls at shutdown.
 # mypy: disable-error-code="safe-super"
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable
 from time import monotonic, time
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from avtomatika.storage.base import StorageBackend
 
 from .clients import ClientDirectory
-from .jobs import admit, finalize, is_final
+from .jobs import LOGS, admit, finalize, is_final
 from .offers import takes_tasks
 from .worker_tokens import WorkerTokens
 
@@ -27,6 +28,12 @@ PICKED_UP = "picked_up"
 
 RELEASED = "released_tasks"
 """In a job: ids of its tasks that were given out again, and may still be in a worker's queue."""
+
+_MOST_LOGS = 50
+"""Results with logs that are kept of one client, who reads each within seconds; each has up to 0.5 MB."""
+
+_CANCELLED = "orchestrator:task_cancel:"
+_CANCELLATION_SECONDS = 3600
 
 # Avtomatika mixes two clocks in one list. A machine that has been up for 30 years would be the first to have
 # a monotonic clock past this point, where the wall clock has been since 2001.
@@ -40,6 +47,20 @@ def instance_of(worker: Mapping[str, Any]) -> str:
         worker: Its registration; empty text if it does not say.
     """
     return str(((worker.get("capabilities") or {}).get("extra") or {}).get("instance") or "")
+
+
+def engine_of(worker: Mapping[str, Any]) -> str | None:
+    """The id of the Docker Engine that the worker's bots run on; ``None`` if it does not say.
+
+    Args:
+        worker: Its registration.
+    """
+    engine = ((worker.get("capabilities") or {}).get("extra") or {}).get("engine")
+    return str(engine) if engine else None
+
+
+class OtherEngine(Exception):
+    """A worker is refused since its Docker Engine is not the one of those that are registered."""
 
 
 def by_monotonic_clock(moment: float) -> float:
@@ -60,6 +81,7 @@ class BotRunnerStorage(StorageBackend):
         worker_tokens: Workers with a token of their own.
         blueprint: Whose jobs are finalized.
         retention_seconds: How long a job that is over can be read.
+        logs_retention_seconds: The same for a job that has a bot's log for its result.
     """
 
     def __init__(
@@ -69,6 +91,7 @@ class BotRunnerStorage(StorageBackend):
         worker_tokens: WorkerTokens,
         blueprint: str,
         retention_seconds: float,
+        logs_retention_seconds: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -79,6 +102,9 @@ class BotRunnerStorage(StorageBackend):
         }
         self._blueprint = blueprint
         self._retention_seconds = retention_seconds
+        self._logs_retention_seconds = min(logs_retention_seconds, retention_seconds)
+        self._logs_of_clients: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._registering = asyncio.Lock()
         self._polls: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -100,8 +126,8 @@ class BotRunnerStorage(StorageBackend):
         """Wait for a task in the worker's own queue; ``None`` when the time is up."""
         raise NotImplementedError
 
-    async def _forget_later(self, job_id: str) -> None:
-        """Let the job go after the retention time."""
+    async def _forget_later(self, job_id: str, seconds: float) -> None:
+        """Let the job go after that time."""
         raise NotImplementedError
 
     # Jobs.
@@ -122,8 +148,12 @@ class BotRunnerStorage(StorageBackend):
     ) -> dict[str, Any]:
         """Change the job in one step, unless it is already over; finalized, if it is over now."""
 
+        was_over = False
+
         async def unless_over(stored: dict[str, Any]) -> dict[str, Any]:
-            if is_final(stored):
+            nonlocal was_over
+            was_over = is_final(stored)
+            if was_over:
                 return stored
             updated = update_callback(stored)
             if isawaitable(updated):
@@ -132,8 +162,20 @@ class BotRunnerStorage(StorageBackend):
 
         state = await super().update_job_state_atomic(job_id, unless_over)
         if is_final(state):
-            await self._forget_later(job_id)
+            logs = state.get("action") == LOGS
+            # Each time: Redis forgets with each change when a key is due.
+            await self._forget_later(
+                job_id, self._logs_retention_seconds if logs else self._retention_seconds
+            )
+            if logs and not was_over:
+                await self._keep_latest_logs(job_id, state)
         return state
+
+    async def _keep_latest_logs(self, job_id: str, state: Mapping[str, Any]) -> None:
+        kept = self._logs_of_clients[str((state.get("client_config") or {}).get("token"))]
+        kept.append(job_id)
+        if len(kept) > _MOST_LOGS:
+            await self._forget_later(kept.popleft(), 0)
 
     async def dequeue_job(self, block: int | None = None) -> tuple[str, str] | None:
         """The next job to work on."""
@@ -141,6 +183,15 @@ class BotRunnerStorage(StorageBackend):
             # The executor waits for this; a storage that swallows the cancellation would keep it going.
             raise asyncio.CancelledError
         return await super().dequeue_job(block)
+
+    async def set_task_cancellation_flag(self, task_id: str) -> None:
+        """Note that nobody waits for the task any more: its job was cancelled, or its time is up."""
+        await self.set_str(_CANCELLED + task_id, "1", ttl=_CANCELLATION_SECONDS)
+
+    async def cancelled_among(self, task_ids: Sequence[str]) -> list[str]:
+        """Those of the tasks that nobody waits for any more."""
+        flags = await self.mget([_CANCELLED + task_id for task_id in task_ids])
+        return [task_id for task_id, flag in zip(task_ids, flags, strict=True) if flag]
 
     # Clients.
 
@@ -160,6 +211,29 @@ class BotRunnerStorage(StorageBackend):
             await self.initialize_client_quota(identity, attempts)
 
     # Workers.
+
+    async def register_worker(self, worker_id: str, worker_info: dict[str, Any], ttl: int) -> None:
+        """Register a worker whose messages were checked, unless it is of another Engine than the others.
+
+        Limits hold, and a bot runs once, on one Engine only: no task knows which one its bot is on.
+
+        Raises:
+            OtherEngine: The text says why, and what to do.
+        """
+        async with self._registering:
+            engine = engine_of(worker_info)
+            for other in await self.live_workers() if engine else []:
+                # One that has said farewell is listed until its time is up.
+                if other["worker_id"] == worker_id or other.get("status") == "offline":
+                    continue
+                if (theirs := engine_of(other)) not in (None, engine):
+                    raise OtherEngine(
+                        f"This worker's bots run on the Docker Engine {engine}, those of the worker "
+                        f"{other['worker_id']} on {theirs}, and an orchestrator has workers of one Engine "
+                        "only: a bot could run on both. End that worker, or give this one an orchestrator of "
+                        "its own."
+                    )
+            await super().register_worker(worker_id, worker_info, ttl)
 
     async def find_worker_token(self, worker_id: str) -> str | None:
         """The worker's own token; without one, it shows the token that all share."""
