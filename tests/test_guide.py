@@ -44,7 +44,7 @@ OF_OTHERS = {
         "NETWORK_",
         "INTERNAL_",
     ),  # the orchestrator's code; parts of a pattern
-    *("NET_BIND_SERVICE", "SYS_ADMIN"),  # the kernel's capabilities
+    *("NET_BIND_SERVICE", "NET_RAW", "SYS_ADMIN"),  # the kernel's capabilities
 }
 
 

@@ -37,6 +37,10 @@ RUN_BY = {
         "test_the_demo_shows_a_bot_from_its_start_to_its_end_and_leaves_nothing",
     ),
     "make up": ("tests/stack/test_up.py", "test_the_printed_lines_start_a_bot_that_outlives_the_stack"),
+    "docker run -d --name bot-runner-firewall": (
+        "tests/images/test_firewall_container.py",
+        "test_the_readmes_two_commands_start_bots_on_a_closed_host",
+    ),
     "docker run -d": (
         "tests/images/test_worker_image.py",
         "test_the_readmes_command_serves_bots_until_sigterm",

@@ -204,8 +204,10 @@ async def test_what_an_image_says_about_itself_changes_nothing_for_the_runner(
     assert labels[f"{prefix}expires-at"] == outcome.data["expires_at"]
     assert labels[f"{prefix}spare"] == ""
     assert labels["other"] == "kept"
-    assert not [mount for mount in container["Mounts"] if mount["Type"] == "volume"], "no unlimited volume"
-    assert "/data" in host["Tmpfs"]
+    [mount] = host["Mounts"]
+    assert [each["Destination"] for each in container["Mounts"]] == [mount["Target"]] == ["/data"]
+    limited = mount["VolumeOptions"]["DriverConfig"]["Options"]
+    assert (limited["type"], limited["o"].split(",")[0]) == ("tmpfs", "size=67108864")
     assert container["Config"]["Healthcheck"]["Test"] == ["NONE"]
     assert container["Config"]["StopSignal"] == "SIGTERM"
     assert host["CapDrop"] == ["ALL"]

@@ -64,7 +64,7 @@ class MemoryImages:
         """See :class:`ImageProvider`."""
         parsed = dockerfiles.parse(context.read_dockerfile(dockerfiles.MAX_SIZE + 1))
         if not (context.shared or context.generated):
-            vetted = dockerfiles.vet(parsed, PLATFORM)
+            vetted = dockerfiles.vet(parsed, PLATFORM, context, self._settings.max_image_size)
             for base in vetted.images:
                 await self._obtain(base, None)
         await tools.progress("building")
@@ -77,7 +77,9 @@ class MemoryImages:
                     hint="See the end of the build's output in details.log.",
                     details={"log": [f"RUN {instruction.arguments.strip()}", "returned a non-zero code: 1"]},
                 )
-        return self._made("built", context.digest, "" if context.shared else tools.tenant)
+        image = self._made("built", context.digest, "" if context.shared else tools.tenant)
+        users = [each.arguments.strip() for each in parsed.instructions if each.name == "USER"]
+        return replace(image, user=users[-1] if users else "")
 
     async def with_packages(self, requirements: Sequence[str], tools: Tools) -> Image:
         """See :class:`ImageProvider`; the index has all packages but those that begin with ``no-such-``."""

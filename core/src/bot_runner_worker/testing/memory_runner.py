@@ -14,7 +14,8 @@ from bot_runner_worker.bots.container_config import container_config
 from bot_runner_worker.bots.log_pages import page_of, position_of
 from bot_runner_worker.bots.protocol import LogPage
 from bot_runner_worker.bots.records import STATUS_OF_END
-from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.bots.start_errors import start_failed
+from bot_runner_worker.engine import EngineError
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.results import BotStatus
 from bot_runner_worker.model.spec import BotRecord, BotSpec, EndReason
@@ -62,13 +63,7 @@ class MemoryRuntime:
         config = container_config(spec, self._settings, f"{self._settings.docker_network}-{spec.bot.bot_id}")
         await asyncio.sleep(0)
         if config.get("Cmd") == [] and config.get("Entrypoint") == []:
-            raise Rejected(
-                Code.START_FAILED,
-                "The bot's container could not be started.",
-                hint="The Engine's words are in details.reason.",
-                details={"reason": "No command specified"},
-                stage="start",
-            )
+            raise start_failed(EngineError(400, "No command specified"))
         record = BotRecord(
             bot=spec.bot,
             status=BotStatus.RUNNING,
@@ -139,7 +134,7 @@ class MemoryRunner:
         self.plugins = plugins or load_plugins(settings)
         self.images = MemoryImages(settings)
         self.runtime = MemoryRuntime(settings)
-        self.admission = Admission(self.runtime, settings.max_bots_per_user)
+        self.admission = Admission(self.runtime, settings.max_bots_per_user, settings.max_concurrent_tasks)
         self.task_runner = TaskRunner(settings, self.plugins, self.images, self.runtime, self.admission)
 
     async def task(self, task: str, report: Report = ignore_progress, **params: Any) -> Outcome:

@@ -69,18 +69,18 @@ class RunnerUnderTest:
         return await self.leftovers("containers/json")
 
     async def leftovers(self, *kinds: Literal["containers/json", "images/json", "networks"]) -> list[str]:
-        """Names of what carries this namespace: containers, images and networks, shared ones aside.
+        """Names of what carries this namespace: containers, images and networks, the shared one aside.
 
         If not asked for certain kinds, also :meth:`volumes`. What was there before is left out.
         """
+        await self.runner.networks_ahead.wait_closed()
         found = [] if kinds else [f"volumes: {name}" for name in await self.volumes()]
         for kind in kinds or ("containers/json", "images/json", "networks"):
             namespace = f"{NAMESPACE}={self.settings.runner_namespace}"
             params = {"all": True, "filters": {"label": [namespace]}}
             for each in await self.engine.json("GET", kind, params=params):
                 name = str(each.get("Names") or each.get("RepoTags") or each.get("Name"))
-                network = self.settings.docker_network
-                if name not in (network, f"{network}-build"):
+                if name != self.settings.docker_network:
                     found.append(f"{kind.split('/')[0]}: {name}")
         return [each for each in found if each not in self._before]
 
@@ -123,6 +123,8 @@ async def runner_under_test(
         "base_image": BASE_IMAGE,
         "docker_network": f"{namespace}-net",
         "stop_grace_seconds": 2,
+        # A test's bots are its own, and no rules are in place for the bridges of its runner.
+        "isolation_required": "off",
     }
     loaded = Settings.load(runner_namespace=namespace, **{**defaults, **settings})
     async with Runner(loaded, plugins) as runner:

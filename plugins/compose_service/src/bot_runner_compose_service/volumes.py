@@ -41,7 +41,7 @@ def _short(value: Any) -> tuple[str, int, bool]:
     source, colon, rest = _text("volumes", value).partition(":")
     if not colon:
         return _path("volumes", source), DEFAULT_SIZE, True
-    if re.match(r"[./~\\]|[A-Za-z]$", source):
+    if re.match(r"[./~\\]|[A-Za-z]\Z", source):
         raise _refused(source)
     return _path("volumes", rest.partition(":")[0]), DEFAULT_SIZE, True
 
