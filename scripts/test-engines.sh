@@ -9,7 +9,7 @@ tests=(
   tests/plugins # each plugin's builds and images
   tests/corpus  # what an Engine makes of hostile images, Dockerfiles and registries
   # The worker as a process with the orchestrator, in all modes.
-  tests/stack/test_whole_stack.py tests/stack/test_modes.py tests/stack/test_several_workers.py
+  tests/stack/test_whole_stack.py tests/stack/test_modes.py tests/stack/test_standby.py
 )
 # Left out: tests/cli and tests/orchestrator, which have no Engine; tests/images and the demo, which show how images
 # are built and commands read, not what an Engine does; tests/faults, which brings an Engine of its own.

@@ -68,7 +68,8 @@ class Registry:
     ) -> str:
         """Build an image, push it here and remove it from the Engine; returns its reference."""
         reference = f"{self.host}/{name}"
-        await build(engine, reference, dockerfile, files or {})
+        # An image of its own: one with another test's tag would go with all tags when that test tidies up.
+        await build(engine, reference, f"{dockerfile}\nLABEL pushed-as={reference}\n", files or {})
         try:
             repository, _, tag = reference.rpartition(":")
             auth = {"username": USERNAME, "password": PASSWORD, "serveraddress": self.host}

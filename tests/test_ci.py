@@ -1,4 +1,4 @@
-"""The files for pre-commit and GitHub Actions name what is there. Neither is run here."""
+"""What CI, hooks and scripts name is there; what GitHub and the newer Engine do with it is not run here."""
 
 import os
 import re
@@ -43,3 +43,9 @@ def test_a_tag_is_published_only_after_all_tests() -> None:
     assert jobs["publish"]["needs"] == "test"
     assert "refs/tags/" in jobs["publish"]["if"]
     assert "permissions" not in jobs["test"]
+
+
+def test_the_tests_on_a_newer_engine_are_there() -> None:
+    named = re.findall(r"\btests/[\w/.]*\w", (ROOT / "scripts/test-engines.sh").read_text())
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).exists()] == []

@@ -37,6 +37,22 @@ async def test_a_place_is_free_again_after_a_stop_and_after_a_failure(make_runne
     assert refused.data["error"]["code"] == "QUOTA_EXCEEDED"
 
 
+@pytest.mark.slow
+async def test_a_place_is_free_as_soon_as_the_stop_is_answered(make_runner: MakeRunner) -> None:
+    """Engine 26.1 goes on listing a bot as running for a moment, the longer the more it has to do."""
+    runner = await make_runner(max_bots_per_user=1)
+
+    async def life(user: str) -> None:
+        for number in range(3):
+            started = await runner.start(user_id=user, bot_id=f"bot-{number}")
+            assert answer(started) == "started"
+            await runner.task("stop_bot", user_id=user, bot_id=f"bot-{number}")
+            listed = await runner.task("list_bots", user_id=user)
+            assert {each["status"] for each in listed.data["bots"]} == {"stopped"}
+
+    await asyncio.gather(*(life(f"user-{number}") for number in range(8)))
+
+
 @pytest.mark.engine
 async def test_users_with_similar_ids_do_not_reach_each_others_bots(runner: RunnerUnderTest) -> None:
     users = ("a.b", "ab", "A.B", "a b")

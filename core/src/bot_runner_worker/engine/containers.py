@@ -137,6 +137,9 @@ async def stop(engine: Engine, container: str, grace_seconds: int) -> None:
         seconds=grace_seconds + 60,
         ignored=(404,),
     )
+    # Engine 26.1 lists it as running for a moment longer, but not after it has answered an inspection, which
+    # waits until the new state is stored.
+    await inspect(engine, container)
 
 
 async def kill(engine: Engine, container: str) -> None:
