@@ -8,6 +8,7 @@ from bot_runner_worker.model.errors import Unavailable
 from bot_runner_worker.model.image import ImageReference
 
 REFERENCE = ImageReference.parse("me/bot:1")
+DIGEST = f"sha256:{'429' * 21}0"
 
 DENIED = [
     (500, 'Head "https://ghcr.io/v2/me/bot/manifests/1": no basic auth credentials'),
@@ -58,3 +59,21 @@ def test_the_rest_is_told_apart(status: int, words: str, code: str) -> None:
     assert error.hint
     retried = code in ("REGISTRY_RATE_LIMITED", "REGISTRY_UNAVAILABLE", "ENGINE_DISK_FULL")
     assert isinstance(error, Unavailable) is retried
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "code"),
+    [
+        ("127.0.0.1:42937/me/bot:1", 'Head "https://127.0.0.1:42937/v2/me/bot/manifests/1": no basic auth '
+            "credentials", "IMAGE_ACCESS_DENIED"),
+        (f"bot@{DIGEST}", f"manifest for bot@{DIGEST} not found: manifest unknown", "IMAGE_NOT_FOUND"),
+        ("me/bot:429", "manifest for me/bot:429 not found: manifest unknown", "IMAGE_NOT_FOUND"),
+        ("me/denied:1", "manifest for me/denied:1 not found: manifest unknown", "IMAGE_NOT_FOUND"),
+        ("denied:1", "denied: requested access to the resource is denied", "IMAGE_ACCESS_DENIED"),
+        ("me/not-found:403", 'Head "https://ghcr.io/v2/me/not-found/manifests/403": received unexpected HTTP '
+            "status: 503 Service Unavailable", "REGISTRY_UNAVAILABLE"),
+    ],
+)  # fmt: skip
+def test_an_image_may_be_called_anything(name: str, words: str, code: str) -> None:
+    reference = ImageReference.parse(name)
+    assert pull_error(EngineError(500, words), reference, with_credentials=False).code == code

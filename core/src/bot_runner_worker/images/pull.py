@@ -28,7 +28,7 @@ _SYSTEM_FOLDERS = ("proc", "sys", "dev")
 # Patterns for messages of the Engine (distribution/errors.go, registry/auth.go) and of registries (the codes
 # of the distribution specification). The status alone says little: a refused login may come as 401, 403, 404
 # or 500. The first match wins.
-_RATE_LIMITED = re.compile(r"toomanyrequests|too many requests|429", re.IGNORECASE)
+_RATE_LIMITED = re.compile(r"toomanyrequests|too many requests|\b429\b", re.IGNORECASE)
 _DENIED = re.compile(
     r"unauthorized|no basic auth credentials|denied|authentication required|incorrect username or password"
     r"|\b40[13]\b",
@@ -224,10 +224,10 @@ def pull_error(error: EngineError, reference: ImageReference, *, with_credential
         with_credentials: Whether the request brought some.
     """
     name = reference.familiar
-    words = error.message
-    details = {"image": name, "reason": shown(words)}
+    details = {"image": name, "reason": shown(error.message)}
     if error.disk_full:
         return disk_full()
+    words = _without_names(error.message, reference)
     if _RATE_LIMITED.search(words):
         return Unavailable(
             Code.REGISTRY_RATE_LIMITED,
@@ -266,6 +266,12 @@ def pull_error(error: EngineError, reference: ImageReference, *, with_credential
         hint="Try again later.",
         details=details,
     )
+
+
+def _without_names(message: str, reference: ImageReference) -> str:
+    """A message without addresses and the image's name: an image may be called "denied", or have tag 429."""
+    path = re.escape(reference.path.removeprefix("library/"))
+    return re.sub(rf"https?://\S+|\S*{path}[:@]\S+", " ", message)
 
 
 def _denied(reference: ImageReference, with_credentials: bool, details: dict[str, str]) -> Rejected:
