@@ -45,7 +45,8 @@ RUN set -eu; \
         rm -f "/usr/lib/git-core/$program"; \
       done; \
     fi; \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log \
+      /var/log/alternatives.log
 
 COPY docker/worker_is_ready.py /usr/local/lib/bot-runner/
 COPY --from=build /dependencies /

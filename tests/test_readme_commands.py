@@ -199,6 +199,7 @@ def test_the_distributions_install_with_plain_pip(tmp_path: Path, runner_environ
         "PATH": path,
         "ORCHESTRATOR_URL": "http://127.0.0.1:9",
         "HEALTH_ADDRESS": address,
+        "ISOLATION_REQUIRED": "off",
     }
     with subprocess.Popen(
         ["bash", "-c", run.replace("bot-runner-worker", "exec bot-runner-worker")],

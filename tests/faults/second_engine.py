@@ -19,6 +19,8 @@ from bot_runner_worker.testing.waiting import until_sync
 _PREFIX = "brt2e"
 """Begins the names of namespaces and folders; the process id of the test run comes next."""
 
+_OPEN = Path("/var/tmp")  # noqa: S108
+
 REMAPPED = "nobody"
 """Whose subordinate users a container's are, on an Engine with ``userns-remap``."""
 
@@ -44,7 +46,8 @@ class SecondEngine:
 
     def __init__(self, *, disk: int | None = None, remapped: bool = False) -> None:
         self.name = f"{_PREFIX}{os.getpid()}-{os.urandom(2).hex()}"
-        self.folder = Path(tempfile.gettempdir()) / self.name
+        # Users who are remapped have to pass through all folders above theirs; pytest's are closed.
+        self.folder = (_OPEN if remapped else Path(tempfile.gettempdir())) / self.name
         self.log = self.folder / "dockerd.log"
         self._disk = disk
         self._remapped = remapped
@@ -160,7 +163,8 @@ class SecondEngine:
 
 def remove_leftovers() -> None:
     """Remove what test runs left that were killed."""
-    folders = [path.name for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")]
+    places = (Path(tempfile.gettempdir()), _OPEN)
+    folders = [path.name for place in places for path in place.glob(f"{_PREFIX}*")]
     namespaces = [line.split()[0] for line in _run("ip", "netns", "list").splitlines() if line]
     for name in {*folders, *namespaces}:
         if not name.startswith(_PREFIX):
@@ -171,7 +175,9 @@ def remove_leftovers() -> None:
 
 
 def _remove(name: str) -> None:
-    folder = Path(tempfile.gettempdir()) / name
+    folder = _OPEN / name
+    if not folder.exists():
+        folder = Path(tempfile.gettempdir()) / name
     # Supervisors first, or they would start again what we end.
     for program in ("dockerd", "containerd", None):
         for pid in _processes(folder, program):

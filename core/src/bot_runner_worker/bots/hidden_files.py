@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from bot_runner_worker.aio import DutyCycle
 from bot_runner_worker.containers import json_answer, probe_container
-from bot_runner_worker.engine import ENGINE_TROUBLE, Engine
+from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, containers
 from bot_runner_worker.images.disk import Room
+from bot_runner_worker.model.identity import PROBE_ROLE, BotKey
 from bot_runner_worker.model.quantities import MIB
 from bot_runner_worker.settings import Settings
 
@@ -35,6 +36,9 @@ TIMEOUT = 30.0
 _CAPABILITIES = ("SYS_PTRACE", "DAC_READ_SEARCH", "SYS_ADMIN")
 """For ``/proc/PID/fd`` and ``root`` of others, for their files, and for ``map_files``, see proc(5). Where the
 Engine knows it, CHECKPOINT_RESTORE would do for the last."""
+
+_KEY = BotKey("", f"{PROBE_ROLE}-hidden-files")
+"""One container at a time in each namespace; see :func:`bot_runner_worker.containers.probe_key`."""
 
 _PROGRAM = resources.files(__package__).joinpath("hidden_files_script.py").read_text()
 
@@ -109,6 +113,7 @@ class HiddenFiles:
         name, config = probe_container(
             self._settings,
             ["python3", "-c", _PROGRAM],
+            key=_KEY,
             user="0:0",
             memory=256 * MIB,
             environment={"CONTAINERS": json.dumps(bots)},
@@ -118,5 +123,7 @@ class HiddenFiles:
         host |= {"PidMode": "host", "UsernsMode": "host", "CapAdd": list(_CAPABILITIES)}
         # Where SELinux is on, containers do not see each other.
         host["SecurityOpt"] = [*host["SecurityOpt"], "label=disable"]
+        # What a worker that was killed has left.
+        await containers.remove(self._engine, name)
         found = await json_answer(self._engine, name, config, seconds=TIMEOUT)
         return {each: Hidden(*numbers) for each, numbers in found.items()}
