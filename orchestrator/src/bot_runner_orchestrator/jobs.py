@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rxon.constants import JOB_STATUS_CANCELLED, JOB_STATUS_FINISHED, JOB_STATUS_PENDING, TERMINAL_STATES
+from rxon.constants import (
+    JOB_STATUS_CANCELLED,
+    JOB_STATUS_FAILED,
+    JOB_STATUS_FINISHED,
+    JOB_STATUS_PENDING,
+    TERMINAL_STATES,
+)
 
 from .errors import Code, is_job_error, job_error
 
-UNSUPPORTED = "_unsupported"
-"""In a job's history: names of fields of its request that are not supported here."""
+# Avtomatika's Redis storage cannot read a job of more than 30 levels. Params are stored at the third of them;
+# results cannot be too deep, as the protocol does not sign them then.
+_DEEPEST_PARAMS = 28
 
 _TRACING_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 # Avtomatika takes these from the body and passes some on to workers unchecked. A metadata that is no object,
@@ -26,10 +33,15 @@ _UNSUPPORTED_FIELDS = (
 
 
 def admit(state: dict[str, Any], blueprint: str) -> None:
-    """Take unsupported fields and headers out of a new job, in place.
+    """Remove unsupported fields and all headers but tracing from a new job, in place.
 
-    The fields' names stay in the job's history, for the blueprint to refuse the job. Avtomatika keeps all
-    headers of the request with the job, the client's token among them, until it begins to work on it.
+    A job with such fields, or with params nested too deeply, fails at once: it may never be queued.
+    Avtomatika keeps all headers of the request with the job, the client's token among them, until it begins
+    to work on it.
+
+    Args:
+        state: The job.
+        blueprint: Name of the blueprint whose jobs are checked.
     """
     if state.get("blueprint_name") != blueprint or state.get("status") != JOB_STATUS_PENDING:
         return
@@ -40,9 +52,34 @@ def admit(state: dict[str, Any], blueprint: str) -> None:
         }
     if given := [name for name in _UNSUPPORTED_FIELDS if state.get(name) is not None]:
         state.update(dict.fromkeys(given))
-        state["state_history"] = {UNSUPPORTED: given}
+        _refuse(
+            state,
+            given[0],
+            f"Not supported here: {', '.join(given)}.",
+            "Send initial_data only, and ask for the job's state at GET /api/jobs/{id}.",
+        )
+    elif _is_deeper(state.get("initial_data"), _DEEPEST_PARAMS):
+        _refuse(
+            state,
+            "initial_data",
+            f"initial_data is nested more than {_DEEPEST_PARAMS} levels deep.",
+            "Send flatter data.",
+        )
     # Avtomatika merges the metadata of a worker's result into it, and fails where it is None.
     state["metadata"] = {}
+
+
+def _refuse(state: dict[str, Any], field: str, message: str, hint: str) -> None:
+    error = job_error(Code.INVALID_FIELD, message, hint=hint, details={"field": field}, stage="request")
+    state |= {"status": JOB_STATUS_FAILED, "current_state": "failed", "result": {"error": error}}
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether JSON-like data is nested more than ``levels`` levels deep."""
+    if levels < 0:
+        return True
+    items = value.values() if isinstance(value, Mapping) else value
+    return isinstance(value, (Mapping, list)) and any(_is_deeper(item, levels - 1) for item in items)
 
 
 # Named one by one, so that a field which a later Avtomatika adds is not kept unseen.
@@ -107,14 +144,14 @@ def _missing_error(status: str, message: str) -> dict[str, Any]:
             hint="A task that a worker had begun may have been completed: check with status.",
             stage="task",
         )
-    if "timed out" in message or "timeout" in message:
+    if message.startswith("Worker task timed out"):
         return job_error(
             Code.TASK_TIMED_OUT,
             "The task was not done in time.",
             hint="The worker may still be at it: check with status before you send the request again.",
             stage="task",
         )
-    if message.startswith(("No suitable worker", "No worker", "No trusted worker")):
+    if message.startswith(("No suitable worker", "No worker")):
         return job_error(
             Code.NO_WORKER_AVAILABLE,
             "No worker could take the task.",

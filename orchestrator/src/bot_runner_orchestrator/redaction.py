@@ -47,6 +47,9 @@ def redact(value: Any) -> Any:
     Kept: who, which bot, which action, and how it went. Gone: values of environment variables, code, files,
     archives, logs of bots and builds, headers, anything named like a secret, and params that the orchestrator
     does not know.
+
+    Args:
+        value: JSON-like data; other types become ``[redacted]``.
     """
     if isinstance(value, Mapping):
         return {str(key): _redact_item(str(key), item) for key, item in value.items()}
@@ -60,7 +63,9 @@ def redact(value: Any) -> Any:
 def _redact_item(key: str, value: Any) -> Any:
     if key in _CONTENT or _SECRET_NAME.search(key):
         return REDACTED
-    if key in _HOLDS_PARAMS and isinstance(value, Mapping):
+    if key in _HOLDS_PARAMS and value is not None:
+        if not isinstance(value, Mapping):
+            return REDACTED
         # The client's own settings are called params as well: user_id and may_act_for_others.
         return {str(name): redact(item) if name in _SAFE_PARAMS else REDACTED for name, item in value.items()}
     return redact(value)
