@@ -31,9 +31,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A temporary folder of this process alone: whatever turns up in it is our doing."""
+    """A temporary folder of this process alone: whatever turns up in it is our doing.
+
+    Not for longer: other tests take turns by a lock in the folder that all processes share.
+    """
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("temporary"))
     yield
     tempfile.tempdir = before

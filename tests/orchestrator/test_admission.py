@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot_runner_orchestrator.jobs import UNSUPPORTED, admit
+from bot_runner_orchestrator.jobs import admit
 
 
 def job(**fields: Any) -> dict[str, Any]:
@@ -16,11 +16,12 @@ def test_headers_of_the_request_are_not_kept_but_those_of_tracing() -> None:
     assert state["tracing_context"] == {"Traceparent": "00-1-2-01"}
 
 
-def test_fields_that_are_not_supported_are_taken_out_and_named() -> None:
+def test_job_with_fields_that_are_not_supported_ends_at_once_and_names_them() -> None:
     state = job(webhook_url="http://127.0.0.1/", policy={"a": 1}, metadata=None)
     admit(state, "bot_runner")
     assert (state["webhook_url"], state["policy"], state["metadata"]) == (None, None, {})
-    assert state["state_history"] == {UNSUPPORTED: ["policy", "webhook_url"]}
+    assert (state["status"], state["result"]["error"]["code"]) == ("failed", "INVALID_FIELD")
+    assert "policy, webhook_url" in state["result"]["error"]["message"]
 
 
 def test_other_jobs_are_left_alone() -> None:

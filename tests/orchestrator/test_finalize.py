@@ -30,6 +30,11 @@ def job(status: str, **more: Any) -> dict[str, Any]:
         ("cancelled", "", "JOB_CANCELLED"),
         ("failed", "Worker task timed out: execution/result deadline reached.", "TASK_TIMED_OUT"),
         ("quarantined", "No suitable workers for task type 'start_bot'", "NO_WORKER_AVAILABLE"),
+        (
+            "quarantined",
+            "No worker satisfies the resource requirements for task 'x'. Reasons: {'schema: timeout': 1}",
+            "NO_WORKER_AVAILABLE",
+        ),
         ("quarantined", "Task x failed after 4 attempts: why", "INTERNAL_ERROR"),
         ("error", "", "INTERNAL_ERROR"),
     ],

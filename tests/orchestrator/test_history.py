@@ -30,6 +30,31 @@ async def test_it_is_kept_in_the_working_folder_by_default(
     assert ("job_completed",) in kept
 
 
+@pytest.mark.parametrize("end", ["cancelled", "timed out", "timed out in the queue", "refused"])
+async def test_each_end_of_a_job_is_in_it(make_orchestrator, make_worker, tmp_path: Path, end: str) -> None:
+    history = tmp_path / "history.sqlite"
+    orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}", start_timeout_seconds=1)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post(**({"policy": {"a": 1}} if end == "refused" else {}))
+    if end in ("cancelled", "timed out"):
+        task = await worker.poll()
+    if end == "cancelled":
+        await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
+        await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
+    job = await orchestrator.end_of(job_id)
+    completed = "SELECT state FROM job_history WHERE event_type = 'job_completed'"
+    assert await until(lambda: rows(history, completed)) == [(job["status"],)]
+    if end == "cancelled":
+        await worker.progress(task, 0.5, "too late")
+        await until(lambda: rows(history, "SELECT 1 FROM job_history WHERE event_type LIKE '%progress'"))
+
+    # As when the retention time is over.
+    del orchestrator.engine.bot_storage._jobs[job_id]
+    kept = await orchestrator.job(job_id)
+    assert kept["status"] == job["status"]
+    assert kept["result"]["error"]["message"] == job["result"]["error"]["message"]
+
+
 async def test_heartbeats_do_not_fill_it(make_orchestrator, make_worker, tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
     orchestrator = await make_orchestrator(history_database_uri=f"sqlite:{history}")

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import redis
 from tests.orchestrator.waiting import stays, until
 
 
@@ -235,6 +236,26 @@ async def test_late_result_changes_nothing(orchestrator, make_worker) -> None:
     await worker.report(task, {"status": "success", "data": {"status": "started"}})
     await stays(lambda: orchestrator.has_status(job_id, "cancelled"), 0.2)
     assert (await orchestrator.job(job_id))["result"]["error"]["code"] == "JOB_CANCELLED"
+
+
+async def test_what_comes_too_late_does_not_prolong_the_retention(
+    make_orchestrator, make_worker, redis_settings, redis_port
+) -> None:
+    orchestrator = await make_orchestrator(**redis_settings)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post()
+    task = await worker.poll()
+    await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
+    key = orchestrator.engine.bot_storage._get_key(job_id)
+    with redis.Redis(port=redis_port) as client:
+        assert client.ttl(key) > 100
+        client.expire(key, 100)
+        await worker.progress(task, 0.5, "building")
+        assert 0 < client.ttl(key) <= 100
+        await worker.report(task, {"status": "success", "data": {}})
+        await orchestrator.request("POST", f"/api/jobs/{job_id}/cancel")
+        assert 0 < client.ttl(key) <= 100
+    assert "progress" not in await orchestrator.job(job_id)
 
 
 async def test_task_that_takes_too_long(make_orchestrator, make_worker, storage_settings) -> None:

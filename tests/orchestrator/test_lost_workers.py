@@ -3,9 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
-from tests.orchestrator.waiting import stays
+import pytest
+from avtomatika.app_keys import EXECUTOR_KEY
+from redis.exceptions import ConnectionError as RedisConnectionError
+from tests.orchestrator.waiting import stays, until
 
 
 @asynccontextmanager
@@ -132,6 +135,86 @@ async def test_task_that_its_worker_never_got_is_given_out_again(make_orchestrat
     worker.go()
     async with kept_alive(worker, current_tasks=[]):
         assert (await orchestrator.end_of(job_id))["status"] == "finished"
+        assert await load_of(worker, orchestrator) == 0
+
+
+async def load_of(worker, orchestrator) -> int:
+    """The number of tasks by which the dispatcher compares workers."""
+    info = await orchestrator.engine.bot_storage.get_worker_info(worker.worker_id)
+    return int(info["_internal_load"])
+
+
+async def test_task_taken_off_the_queue_for_nobody_is_given_out_again(
+    make_orchestrator, make_worker, storage_settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchestrator = await make_orchestrator(worker_ttl_seconds=1, **storage_settings)
+    storage = orchestrator.engine.bot_storage
+    worker = await make_worker(orchestrator, go=False)
+    taken, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: object) -> bool:
+        taken.set()
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    job_id = await orchestrator.post()
+    with monkeypatch.context() as slow:
+        slow.setattr(storage, "_note_pick_up", hang)
+        poll = asyncio.create_task(worker.poll())
+        await taken.wait()
+        poll.cancel()
+        with suppress(asyncio.CancelledError):
+            await poll
+        await cancelled.wait()
+    worker.go()
+    async with kept_alive(worker, current_tasks=[]):
+        assert (await orchestrator.end_of(job_id))["status"] == "finished"
+        assert await load_of(worker, orchestrator) == 0
+
+
+async def test_released_job_is_queued_although_redis_fails_in_between(
+    make_orchestrator, make_worker, storage_settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchestrator = await make_orchestrator(worker_ttl_seconds=3600, **storage_settings)
+    storage = orchestrator.engine.bot_storage
+    leaving = await make_worker(orchestrator, worker_id="leaving", go=False)
+    job_id = await orchestrator.post()
+    await leaving.poll()
+    enqueue_job, failed = storage.enqueue_job, asyncio.Event()
+
+    async def fail_once(queued: str) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise RedisConnectionError
+        await enqueue_job(queued)
+
+    monkeypatch.setattr(storage, "enqueue_job", fail_once)
+    other = await make_worker(orchestrator, worker_id="other", go=False)
+    await leaving.heartbeat("offline")
+    await failed.wait()
+    other.go()
+    assert (await orchestrator.end_of(job_id))["status"] == "finished"
+    assert len(other.tasks) == 1
+
+
+async def test_job_is_not_released_while_it_is_dispatched_again(make_orchestrator, make_worker) -> None:
+    orchestrator = await make_orchestrator(worker_ttl_seconds=3600)
+    worker = await make_worker(orchestrator, go=False)
+    job_id = await orchestrator.post()
+    task = await worker.poll()
+    async with orchestrator.engine.app[EXECUTOR_KEY].dispatcher._choosing:
+        await worker.report(task, {"status": "failure", "error": {"code": "TRANSIENT_ERROR", "message": "m"}})
+        await until(lambda: orchestrator.has_status(job_id, "waiting_for_worker"))
+        registration = worker.registration()
+        capabilities = {"hostname": "h", "ip_address": "127.0.0.1", "extra": {"instance": "second"}}
+        worker.registration = lambda: registration | {"capabilities": capabilities}
+        await worker.register()
+        await stays(lambda: orchestrator.has_status(job_id, "waiting_for_worker"), 0.4)
+    worker.go()
+    assert (await orchestrator.end_of(job_id))["status"] == "finished"
+    assert len(worker.tasks) == 1
 
 
 async def test_task_that_was_given_out_again_is_not_given_twice(make_orchestrator, make_worker) -> None:

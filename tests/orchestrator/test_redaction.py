@@ -48,6 +48,12 @@ def test_no_text_takes_long(text: str) -> None:
     assert time.thread_time() - begun < 5 * SCALE
 
 
+@pytest.mark.parametrize("data", [SECRET, [SECRET], [{"bot_id": SECRET}]])
+def test_params_that_are_no_object_are_hidden(data: Any) -> None:
+    assert SECRET not in str(redact({"initial_data": data, "info": {"params": data}}))
+    assert redact({"params": None}) == {"params": None}
+
+
 def test_secret_names_are_hidden_at_any_depth() -> None:
     names = ("env_vars", "registry_auth", "git_token", "X-Client-Token", "Authorization", "password", "code",
              "files", "archive", "logs", "tracing_context", "signature")  # fmt: skip
@@ -76,17 +82,21 @@ class Kept(RedactedHistory):
 
 async def test_event_that_completes_a_job_has_its_status() -> None:
     inner = Kept()
-    for state in ("finished", "failed"):
-        event = {"event_type": "job_completed", "state": state, "context_snapshot": {"status": "running"}}
+    for state, status in (("finished", "running"), ("failed", "running"), ("cancelled", "cancelled")):
+        event = {"event_type": "job_completed", "state": state, "context_snapshot": {"status": status}}
         await RedactedHistory(inner).log_job_event(event)
-    assert [event["context_snapshot"]["status"] for event in inner.events] == ["finished", "failed"]
+    assert [event["context_snapshot"]["status"] for event in inner.events] == [
+        "finished",
+        "failed",
+        "cancelled",
+    ]
 
 
 async def test_refusals_and_outages_do_not_count_against_a_worker() -> None:
     inner = Kept()
     inner.events = [
         {"context_snapshot": {"result": {"status": status}}}
-        for status in ("success", "rejected", "unavailable", "failure")
+        for status in ("success", "rejected", "unavailable", "cancelled", "failure")
     ]
     counted = await RedactedHistory(inner).get_worker_history("w", 30)
     assert [event["context_snapshot"]["result"]["status"] for event in counted] == ["success", "failure"]

@@ -163,6 +163,19 @@ def test_a_redis_that_refuses_writes_is_trouble(error: ResponseError, trouble: b
     assert is_redis_trouble(error) is trouble
 
 
+async def test_an_error_of_the_system_is_not_taken_for_a_redis_that_is_away(
+    make_orchestrator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchestrator = await make_orchestrator(storage="memory")
+
+    async def missing() -> Any:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(orchestrator.engine.bot_storage, "live_workers", missing)
+    assert (await orchestrator.error({"action": "list"}))["code"] == "INTERNAL_ERROR"
+    assert (await orchestrator.request("GET", "/api/workers"))[0] == 500
+
+
 async def test_a_job_that_is_cancelled_at_shutdown_does_not_wait_for_redis() -> None:
     """The Redis client may turn a cancellation into an error of the connection, and waits would not end."""
 

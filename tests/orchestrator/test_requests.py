@@ -1,5 +1,7 @@
 """Requests that are refused before any worker sees them."""
 
+from typing import Any
+
 import pytest
 from tests.orchestrator.conftest import START
 
@@ -94,6 +96,27 @@ async def test_other_fields_of_the_body_are_refused(orchestrator, make_worker, b
     assert error["code"] == "INVALID_FIELD"
     assert next(iter(body)) in error["message"]
     assert worker.tasks == []
+
+
+async def test_a_dispatch_timeout_that_is_no_number_leaves_no_job_behind(orchestrator) -> None:
+    body = {"initial_data": START, "dispatch_timeout": "x"}
+    await orchestrator.request("POST", "/api/jobs/bot_runner", json=body)
+    jobs = orchestrator.engine.bot_storage._jobs.values()
+    assert [(job["status"], job["result"]["error"]["code"]) for job in jobs] == [("failed", "INVALID_FIELD")]
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = {"n": value}
+    return value
+
+
+async def test_deep_params_and_results_pass(make_orchestrator, make_worker, storage_settings) -> None:
+    orchestrator = await make_orchestrator(**storage_settings)
+    worker = await make_worker(orchestrator, lambda task: {"status": "success", "data": task["params"]})
+    job = await orchestrator.run({"action": "list", "deep": nested(16)})
+    assert worker.tasks[0]["params"]["deep"] == job["result"]["deep"] == nested(16)
 
 
 async def test_task_has_no_deadline_that_the_sdk_cannot_read(orchestrator, make_worker) -> None:

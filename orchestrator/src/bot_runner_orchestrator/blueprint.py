@@ -22,7 +22,6 @@ from avtomatika.data_types import JobContext
 
 from .actions import read_request
 from .errors import Code, RequestRefused, complete_error, is_job_error, job_error
-from .jobs import NO_ROOM, UNSUPPORTED
 from .redaction import without_credentials
 from .settings import Settings
 from .storage import BotRunnerStorage
@@ -46,9 +45,6 @@ def bot_runner_blueprint(storage: BotRunnerStorage, settings: Settings) -> Bluep
     @blueprint.handler("dispatch", is_start=True)
     async def dispatch(context: JobContext, actions: ActionFactory) -> None:
         try:
-            _refuse_unsupported(context.state_history.pop(UNSUPPORTED, None))
-            if context.state_history.pop(NO_ROOM, None):
-                raise RequestRefused(_no_room())
             request = read_request(context.initial_data, context.client.params)
             action = request.action
             await wait_for_taker(storage, action.task, request.params, settings.worker_wait_seconds)
@@ -108,25 +104,3 @@ def final_error(history: dict[str, Any]) -> dict[str, Any]:
     if (attempts := history.get(_ATTEMPT, 1)) > 1:
         error["details"] = {**error["details"], "attempts": attempts}
     return error
-
-
-def _no_room() -> dict[str, Any]:
-    return job_error(
-        Code.TOO_MANY_REQUESTS,
-        "This user has too many large requests under way, or all users together have.",
-        hint="Wait for their answers, then send it again; or let the worker fetch the code.",
-        stage="request",
-    )
-
-
-def _refuse_unsupported(fields: list[str] | None) -> None:
-    if fields:
-        raise RequestRefused(
-            job_error(
-                Code.INVALID_FIELD,
-                f"Not supported here: {', '.join(fields)}.",
-                hint="Send initial_data only, and ask for the job's state at GET /api/jobs/{id}.",
-                details={"field": fields[0]},
-                stage="request",
-            )
-        )

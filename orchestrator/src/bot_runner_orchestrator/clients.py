@@ -91,6 +91,9 @@ def _token_key(token: str) -> bytes:
 def load_clients(settings: Settings) -> ClientDirectory:
     """The client of ``CLIENT_TOKEN`` and those of the file at ``CLIENTS_CONFIG_PATH``.
 
+    Args:
+        settings: The orchestrator's settings.
+
     Raises:
         SetupError: The file cannot be read or is wrong; the text names the client and the field.
     """

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import deque
 from logging import getLogger
+from time import time
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,7 @@ from .config import WATCH_SECONDS, configure_logging, make_config
 from .errors import SetupError
 from .executor import ResilientExecutor, resilient_executor
 from .history import RedactedHistory, ensure_writable
+from .jobs import is_final
 from .memory_storage import BotRunnerMemoryStorage
 from .outcomes import TaskOutcomes
 from .rates import typed_refusals
@@ -195,6 +197,45 @@ class BotRunnerEngine(OrchestratorEngine):
 
         await self.bot_storage.set_task_cancellation_flag(task_id)
         await self.bot_storage.update_job_state_atomic(job_state["id"], fail)
+
+    async def handle_job_timeout(self, job_state: dict[str, Any]) -> None:
+        """End a job whose time is up, in the history as well.
+
+        Args:
+            job_state: The job.
+        """
+        await super().handle_job_timeout(job_state)
+        await self._log_end(job_state)
+
+    async def cancel_job(self, job_id: str) -> bool:
+        """Cancel a job, in the history as well.
+
+        Args:
+            job_id: The job.
+
+        Returns:
+            ``False`` if the job is unknown or has ended otherwise.
+        """
+        before = await self.bot_storage.get_job_state(job_id)
+        cancelled = bool(await super().cancel_job(job_id))
+        if before and cancelled:
+            await self._log_end(before)
+        return cancelled
+
+    async def _log_end(self, before: dict[str, Any]) -> None:
+        # Avtomatika does so only for the jobs that its executor ends.
+        state = await self.bot_storage.get_job_state(before["id"])
+        if state and is_final(state) and not is_final(before):
+            await self.history_storage.log_job_event(
+                {
+                    "job_id": state["id"],
+                    "client_token": (state.get("client_config") or {}).get("token"),
+                    "state": state["status"],
+                    "event_type": "job_completed",
+                    "timestamp": time(),
+                    "context_snapshot": state,
+                }
+            )
 
     def _token_of_worker(self, worker_id: str) -> str | None:
         return self.worker_tokens.find(worker_id) or self.config.GLOBAL_WORKER_TOKEN

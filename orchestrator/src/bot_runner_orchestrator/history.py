@@ -12,10 +12,10 @@ from urllib.parse import urlparse
 from aiosqlite import Connection
 from avtomatika.history.base import HistoryStorageBase
 from avtomatika.history.sqlite import SQLiteHistoryStorage
-from rxon.constants import JOB_STATUS_FAILED, JOB_STATUS_FINISHED
+from rxon.constants import JOB_STATUS_FAILED, JOB_STATUS_FINISHED, TERMINAL_STATES
 
 from .errors import SetupError
-from .jobs import asks_for_logs
+from .jobs import asks_for_logs, is_final
 from .redaction import redact
 
 logger = getLogger(__name__)
@@ -27,13 +27,13 @@ _SECONDS_OF_A_DAY = 86400
 
 
 def ensure_writable(uri: str) -> None:
-    """Try whether the history can be written; Avtomatika itself would go on without one.
+    """Check that a SQLite history can be written.
 
     Args:
-        uri: Of SQLite; others are tried when they are opened.
+        uri: ``HISTORY_DATABASE_URI``; other databases pass.
 
     Raises:
-        SetupError: It cannot.
+        SetupError: The file cannot be opened or locked.
     """
     if not uri.startswith("sqlite:"):
         return
@@ -52,7 +52,7 @@ def ensure_writable(uri: str) -> None:
 
 
 class RedactedHistory(HistoryStorageBase):
-    """A history storage in front of another one.
+    """History storage that redacts events and hands them to another storage.
 
     Args:
         inner: The history that is written and read.
@@ -77,11 +77,11 @@ class RedactedHistory(HistoryStorageBase):
         await self._inner.close()
 
     async def forget(self, days: int, most_bytes: int) -> None:
-        """Remove what is older, and the oldest of what is too much, if the history is in SQLite.
+        """Delete old events from SQLite, and the oldest of what is too much; PostgreSQL keeps all.
 
         Args:
-            days: What is older goes.
-            most_bytes: Size of the database; the file itself shrinks never, and grows little beyond it.
+            days: Age in days.
+            most_bytes: Size of the database; the file itself never shrinks, and grows little beyond it.
         """
         database = self._inner._conn if isinstance(self._inner, SQLiteHistoryStorage) else None
         if database is None:
@@ -101,14 +101,20 @@ class RedactedHistory(HistoryStorageBase):
         if asks_for_logs(snapshot):
             for name in ("result", "state_history"):
                 snapshot.pop(name, None)
-        if event_data.get("event_type") == "job_completed":
+        kind = event_data.get("event_type")
+        if kind == "job_completed" and snapshot.get("status") not in TERMINAL_STATES:
             # Avtomatika takes this snapshot, the last one, before it sets the status.
             finished = event_data.get("state") == JOB_STATUS_FINISHED
             snapshot["status"] = JOB_STATUS_FINISHED if finished else JOB_STATUS_FAILED
         event = {
             name: value for name, value in event_data.items() if name not in ("tracing_context", "metadata")
         }
-        await self._inner.log_job_event(event | {"context_snapshot": redact(snapshot)})
+        event["context_snapshot"] = redact(snapshot)
+        await self._inner.log_job_event(event)
+        if kind == "job_created" and is_final(snapshot):
+            # Refused at once: no step of it logs its end.
+            end = {"event_type": "job_completed", "state": snapshot["status"]}
+            await self._inner.log_job_event(event | end)
 
     async def log_worker_event(self, event_data: dict[str, Any]) -> None:
         """Queue a redacted copy of the event; heartbeats are left out, which come all the time."""
@@ -118,8 +124,12 @@ class RedactedHistory(HistoryStorageBase):
         await self._inner.log_worker_event(event_data | {"worker_info_snapshot": snapshot})
 
     async def get_job_history(self, job_id: str) -> list[dict[str, Any]]:
-        """See the base class."""
-        return await self._inner.get_job_history(job_id)
+        """See the base class; the end of the job comes last.
+
+        Avtomatika tells a job's status from the last event, and a step or a worker may have gone on after it.
+        """
+        events = await self._inner.get_job_history(job_id)
+        return sorted(events, key=lambda event: event.get("event_type") == "job_completed")
 
     async def get_jobs(
         self, limit: int = 100, offset: int = 0, client_token: str | None = None
@@ -132,19 +142,23 @@ class RedactedHistory(HistoryStorageBase):
         return await self._inner.get_job_summary(client_token)
 
     async def get_worker_history(self, worker_id: str, since_days: int) -> list[dict[str, Any]]:
-        """The worker's events; Avtomatika computes its reputation from them.
+        """Return the worker's events without those that say nothing about it.
 
-        Refused requests, outages of the Engine and tasks that took too long are left out: they say nothing
-        about the worker, and one user's requests must not shut out a worker that serves all.
+        Those are refused requests, failures worth a retry, timeouts and cancellations. Avtomatika computes
+        the reputation from the rest.
+
+        Args:
+            worker_id: The worker.
+            since_days: Age in days.
         """
         events = await self._inner.get_worker_history(worker_id, since_days)
         return [event for event in events if not _is_no_fault_of_the_worker(event)]
 
     async def _persist_job_event(self, event_data: dict[str, Any]) -> None:
-        await self._inner._persist_job_event(event_data)
+        raise NotImplementedError  # the inner history writes
 
     async def _persist_worker_event(self, event_data: dict[str, Any]) -> None:
-        await self._inner._persist_worker_event(event_data)
+        raise NotImplementedError
 
 
 async def _bytes_of(database: Connection) -> int:
@@ -178,4 +192,4 @@ def _is_no_fault_of_the_worker(event: dict[str, Any]) -> bool:
         return False
     result = snapshot.get("result")
     status = result.get("status") if isinstance(result, dict) else None
-    return snapshot.get("error") == "timeout" or status in ("rejected", "unavailable")
+    return snapshot.get("error") == "timeout" or status in ("rejected", "unavailable", "cancelled")

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rxon.constants import JOB_STATUS_CANCELLED, JOB_STATUS_FINISHED, JOB_STATUS_PENDING, TERMINAL_STATES
+from rxon.constants import (
+    JOB_STATUS_CANCELLED,
+    JOB_STATUS_FAILED,
+    JOB_STATUS_FINISHED,
+    JOB_STATUS_PENDING,
+    TERMINAL_STATES,
+)
 
 from .errors import Code, is_job_error, job_error
 
-UNSUPPORTED = "_unsupported"
-"""In a job's history: names of fields of its request that are not supported here."""
-
 LOGS = "logs"
 """The action whose result is a bot's log."""
-
-NO_ROOM = "_no_room"
-"""In a job's history: there was no room for what its request holds, which was dropped."""
 
 _TRACING_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 # Avtomatika takes these from the body and passes some on to workers unchecked. A metadata that is no object,
@@ -32,29 +32,47 @@ _UNSUPPORTED_FIELDS = (
 
 
 def admit(state: dict[str, Any], blueprint: str) -> None:
-    """Take unsupported fields and headers out of a new job, in place.
+    """Remove unsupported fields and all headers but tracing from a new job, in place.
 
-    The fields' names stay in the job's history, for the blueprint to refuse the job. Avtomatika keeps all
-    headers of the request with the job, the client's token among them, until it begins to work on it.
+    A job with such fields fails at once: it may never be queued.
+    Avtomatika keeps all headers of the request with the job, the client's token among them, until it begins
+    to work on it.
+
+    Args:
+        state: The job.
+        blueprint: Name of the blueprint whose jobs are checked.
     """
-    if state.get("blueprint_name") != blueprint or state.get("status") != JOB_STATUS_PENDING:
+    if state.get("blueprint_name") != blueprint:
         return
     headers = state.get("tracing_context")
     if isinstance(headers, Mapping):
         state["tracing_context"] = {
             name: value for name, value in headers.items() if name.lower() in _TRACING_HEADERS
         }
+    if state.get("status") != JOB_STATUS_PENDING:
+        return
     if given := [name for name in _UNSUPPORTED_FIELDS if state.get(name) is not None]:
         state.update(dict.fromkeys(given))
-        state["state_history"] = {UNSUPPORTED: given}
+        _refuse(
+            state,
+            Code.INVALID_FIELD,
+            f"Not supported here: {', '.join(given)}.",
+            "Send initial_data only, and ask for the job's state at GET /api/jobs/{id}.",
+            given[0],
+        )
     # Avtomatika merges the metadata of a worker's result into it, and fails where it is None.
     state["metadata"] = {}
 
 
 def drop_request(state: dict[str, Any]) -> None:
-    """Drop what a new job's request holds, in place, for the blueprint to refuse the job."""
+    """Drop what a new job's request holds, in place: the job fails at once, for want of room."""
     state["initial_data"] = {}
-    state["state_history"] = {NO_ROOM: True}
+    _refuse(
+        state,
+        Code.TOO_MANY_REQUESTS,
+        "This user has too many large requests under way, or all users together have.",
+        "Wait for their answers, then send it again; or let the worker fetch the code.",
+    )
 
 
 def tenant_of(state: Mapping[str, Any]) -> str:
@@ -65,6 +83,11 @@ def tenant_of(state: Mapping[str, Any]) -> str:
         wanted.get("user_id") if client.get("may_act_for_others") and isinstance(wanted, Mapping) else None
     )
     return str(named or client.get("user_id"))
+
+
+def _refuse(state: dict[str, Any], code: str, message: str, hint: str, field: str = "") -> None:
+    error = job_error(code, message, hint=hint, details={"field": field} if field else {}, stage="request")
+    state |= {"status": JOB_STATUS_FAILED, "current_state": "failed", "result": {"error": error}}
 
 
 # Named one by one, so that a field which a later Avtomatika adds is not kept unseen.
@@ -138,14 +161,14 @@ def _missing_error(status: str, message: str) -> dict[str, Any]:
             hint="A task that a worker had begun may have been completed: check with status.",
             stage="task",
         )
-    if "timed out" in message or "timeout" in message:
+    if message.startswith("Worker task timed out"):
         return job_error(
             Code.TASK_TIMED_OUT,
             "The task was not done in time.",
             hint="The worker may still be at it: check with status before you send the request again.",
             stage="task",
         )
-    if message.startswith(("No suitable worker", "No worker", "No trusted worker")):
+    if message.startswith(("No suitable worker", "No worker")):
         return job_error(
             Code.NO_WORKER_AVAILABLE,
             "No worker could take the task.",

@@ -20,7 +20,7 @@ _TENANTS = 4
 
 
 class _IsolatedMemoryStorage(MemoryStorage):
-    """Avtomatika's memory storage, behaving like its Redis storage where callers can tell the difference."""
+    """Memory storage that copies jobs on read and write and numbers its messages, as Redis does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,20 +90,14 @@ class BotRunnerMemoryStorage(BotRunnerStorage, _IsolatedMemoryStorage):
         return await super().get_job_state(job_id)
 
     async def increment_key_with_ttl(self, key: str, ttl: int) -> int:
-        async with self._lock:
-            now = monotonic()
-            if self._generic_key_ttls.get(key, 0) <= now:
-                self._generic_keys[key] = 0
-                self._generic_key_ttls[key] = now + ttl
-            self._generic_keys[key] += 1
-            return int(self._generic_keys[key])
+        await self.set_nx_ttl(key, "0", ttl)
+        return await self.increment_key(key)
 
     async def watched_jobs(self) -> list[str]:
         return list(self._watched_jobs)
 
     async def _next_task(self, worker_id: str, timeout_seconds: float) -> dict[str, Any] | None:
-        async with self._lock:
-            queue = self._worker_task_queues.setdefault(worker_id, asyncio.PriorityQueue())
+        queue = self._worker_task_queues.setdefault(worker_id, asyncio.PriorityQueue())
         try:
             _, _, task = await asyncio.wait_for(queue.get(), timeout_seconds)
         except TimeoutError:

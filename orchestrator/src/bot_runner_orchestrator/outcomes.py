@@ -65,6 +65,9 @@ class TaskOutcomes(BaseMiddleware):
                 "error": _error_of_the_sdk(code, str(reported.get("message") or ""))
             }
         status = "unavailable" if code in _WORTH_ANOTHER_TRY else "rejected"
+        if status == "unavailable":
+            # The next dispatch names the next one; until then the task is not this worker's to lose.
+            context["task_worker_id"] = None
         # The message may quote anything, an exception's text for instance: it must not reach the history.
         return result_payload | {"status": status, "error": {"code": code}}
 

@@ -17,7 +17,9 @@ _HTTP_TOO_MANY_REQUESTS = 429
 
 
 def client_rates(storage: BotRunnerStorage, clients: ClientDirectory) -> Middleware:
-    """A middleware that counts the requests of each client with ``requests_per_minute``, from all addresses.
+    """Make a middleware that limits each client to its ``requests_per_minute``.
+
+    Requests are counted over all its addresses, in periods of 60 s that begin with the first request.
 
     Args:
         storage: Keeps the counters; with Redis, all orchestrators count together.

@@ -82,6 +82,9 @@ def redact(value: Any) -> Any:
     Kept: who, which bot, which action, and how it went. Gone: values of environment variables, code, files,
     archives, logs of bots and builds, headers, anything named like a secret, user parts of addresses, params
     that the orchestrator does not know, and the rest of long texts.
+
+    Args:
+        value: JSON-like data; other types become ``[redacted]``.
     """
     if isinstance(value, Mapping):
         return {str(key): _redact_item(str(key), item) for key, item in value.items()}
@@ -97,7 +100,9 @@ def redact(value: Any) -> Any:
 def _redact_item(key: str, value: Any) -> Any:
     if key in _CONTENT or _SECRET_NAME.search(key):
         return REDACTED
-    if key in _HOLDS_PARAMS and isinstance(value, Mapping):
+    if key in _HOLDS_PARAMS and value is not None:
+        if not isinstance(value, Mapping):
+            return REDACTED
         # The client's own settings are called params as well: user_id and may_act_for_others.
         return {
             REDACTED if looks_secret(str(name)) else str(name): _redact_param(str(name), item)

@@ -17,7 +17,7 @@ from .storage import BotRunnerStorage, by_wall_clock
 
 logger = getLogger(__name__)
 
-_REDIS_TROUBLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
+_REDIS_TROUBLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
 _REFUSES_WRITES = re.compile(r"\b(?:MISCONF|OOM|READONLY)\b")
 
 _CONNECTIONS = 256
@@ -28,7 +28,11 @@ _AWAY_PAUSE = 1.0
 
 
 def is_redis_trouble(error: BaseException) -> bool:
-    """Whether Redis is away, is loading, or refuses writes (disk or memory full)."""
+    """Whether Redis is away, is loading, or refuses writes (disk or memory full).
+
+    Args:
+        error: What a storage call raised.
+    """
     if isinstance(error, _REDIS_TROUBLE):
         return True
     # In a pipeline or script the kind is somewhere in the text.
@@ -36,10 +40,10 @@ def is_redis_trouble(error: BaseException) -> bool:
 
 
 def connect(settings: Settings) -> "Redis":
-    """A client of the operator's Redis; nothing is connected yet.
+    """Make a Redis client, which connects at its first command.
 
     Args:
-        settings: Where it is.
+        settings: Host, port, database, password.
     """
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
     # Requests wait for a connection; Redis's own pool would turn away those that come in a burst.
@@ -64,9 +68,12 @@ class BotRunnerRedisStorage(BotRunnerStorage, RedisStorage):
     _away = False
 
     async def dequeue_job(self, block: int | None = None) -> tuple[str, str] | None:
-        """The next job to work on; soon after Redis is back, too.
+        """Return the next queued job, or ``None`` one second after Redis failed.
 
-        The executor would wait for longer and longer, up to a minute, before it looks again.
+        Avtomatika's executor would double its wait, up to a minute.
+
+        Args:
+            block: Milliseconds to wait; ``None`` for no limit.
         """
         try:
             entry = await super().dequeue_job(block)
@@ -98,11 +105,10 @@ class BotRunnerRedisStorage(BotRunnerStorage, RedisStorage):
 
     async def update_worker_data(self, worker_id: str, update_data: dict[str, Any]) -> dict[str, Any] | None:
         # Avtomatika writes it anew without its time to live: a worker that went away would stay for ever.
-        key = f"orchestrator:worker:info:{worker_id}"
-        left = await self._redis.pttl(key)
+        left = await self.get_ttl(f"orchestrator:worker:info:{worker_id}")
         data = await super().update_worker_data(worker_id, update_data)
-        if left > 0:
-            await self._redis.pexpire(key, left)
+        if left >= 0:
+            await self.refresh_worker_ttl(worker_id, max(left, 1))
         return data
 
     async def _next_task(self, worker_id: str, timeout_seconds: float) -> dict[str, Any] | None:

@@ -73,14 +73,22 @@ def by_wall_clock(moment: float) -> float:
     return moment if moment > _WALL_CLOCK_STARTS else moment - monotonic() + time()
 
 
+class _JobIsOver(Exception):
+    """Ends an update of a job that is over, before anything is written."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        super().__init__()
+        self.state = state
+
+
 class BotRunnerStorage(StorageBackend):
     """Mixin in front of one of Avtomatika's storages; see the module.
 
     Args:
         clients: Who may use the API.
         worker_tokens: Workers with a token of their own.
-        blueprint: Whose jobs are finalized.
-        retention_seconds: How long a job that is over can be read.
+        blueprint: Name of the blueprint whose jobs are finalized.
+        retention_seconds: Seconds for which a finalized job is kept.
         logs_retention_seconds: The same for a job that has a bot's log for its result.
     """
 
@@ -127,7 +135,7 @@ class BotRunnerStorage(StorageBackend):
         raise NotImplementedError
 
     async def _forget_later(self, job_id: str, seconds: float) -> None:
-        """Let the job go after that time."""
+        """Delete the job after that time."""
         raise NotImplementedError
 
     # Jobs.
@@ -146,28 +154,37 @@ class BotRunnerStorage(StorageBackend):
     async def update_job_state_atomic(
         self, job_id: str, update_callback: Callable[[dict[str, Any]], Any]
     ) -> dict[str, Any]:
-        """Change the job in one step, unless it is already over; finalized, if it is over now."""
+        """Change the job in one step; finalize it if it is over.
 
-        was_over = False
+        A job that was over already is left unchanged.
+
+        Args:
+            job_id: The job.
+            update_callback: Maps the stored job (``{}`` if unknown) to the new one; may run several times.
+
+        Returns:
+            The job as stored.
+        """
 
         async def unless_over(stored: dict[str, Any]) -> dict[str, Any]:
-            nonlocal was_over
-            was_over = is_final(stored)
-            if was_over:
-                return stored
+            if is_final(stored):
+                # Written again, even unchanged, it would be kept for another retention time.
+                raise _JobIsOver(stored)
             updated = update_callback(stored)
             if isawaitable(updated):
                 updated = await updated
             return finalize(updated, self._blueprint)
 
-        state = await super().update_job_state_atomic(job_id, unless_over)
+        try:
+            state = await super().update_job_state_atomic(job_id, unless_over)
+        except _JobIsOver as over:
+            return over.state
         if is_final(state):
             logs = state.get("action") == LOGS
-            # Each time: Redis forgets with each change when a key is due.
             await self._forget_later(
                 job_id, self._logs_retention_seconds if logs else self._retention_seconds
             )
-            if logs and not was_over:
+            if logs:
                 await self._keep_latest_logs(job_id, state)
         return state
 
@@ -201,7 +218,11 @@ class BotRunnerStorage(StorageBackend):
         return client.as_client_config() if client else None
 
     async def check_and_decrement_quota(self, token: str) -> bool:
-        """Whether the client may make this request; only clients with ``monthly_attempts`` are counted."""
+        """Whether the client may make this request; only clients with ``monthly_attempts`` are counted.
+
+        Args:
+            token: The client's identity, not its secret.
+        """
         return token not in self._limited or await super().check_and_decrement_quota(token)
 
     async def initialize(self) -> None:
@@ -260,6 +281,10 @@ class BotRunnerStorage(StorageBackend):
         Tasks of jobs that are over, or that were given out again, are dropped. Nothing is taken from other
         workers' queues: those workers were chosen for the modes that they offer. What waits in the queue of a
         worker that is gone is given out again by :class:`~.workers.LostTasks`.
+
+        Args:
+            worker_id: The worker.
+            timeout: Seconds.
         """
         poll = asyncio.current_task()
         assert poll is not None

@@ -33,7 +33,8 @@ class WorkerTokens:
     """Workers that have a token of their own.
 
     Args:
-        by_id: Token by ``WORKER_ID``, or by a pattern of ids with ``*`` and ``?``.
+        by_id: Token by ``WORKER_ID`` or by pattern (``*``, ``?``, ``[…]``; the prefix ``pattern:`` is
+            optional).
     """
 
     def __init__(self, by_id: Mapping[str, SecretStr] | None = None) -> None:
@@ -56,6 +57,9 @@ class WorkerTokens:
 
 def load_worker_tokens(path: Path | None) -> WorkerTokens:
     """Read the file at ``WORKERS_CONFIG_PATH``; without one, no worker has a token of its own.
+
+    Args:
+        path: TOML file, or ``None``.
 
     Raises:
         SetupError: The file cannot be read or is wrong; the text names the worker and the field.
