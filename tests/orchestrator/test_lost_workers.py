@@ -127,6 +127,27 @@ async def test_task_of_a_process_that_was_killed_goes_to_the_one_that_follows_it
     assert [given["task_id"] != task["task_id"] for given in worker.tasks] == [True]
 
 
+async def test_task_that_a_forgotten_worker_takes_before_it_registers_again_is_its_own(
+    make_orchestrator, make_worker, storage_settings
+) -> None:
+    orchestrator = await make_orchestrator(worker_ttl_seconds=3600, **storage_settings)
+    worker = await make_worker(orchestrator, go=False)
+    registration = worker.registration()
+    capabilities = {"hostname": "h", "ip_address": "127.0.0.1", "extra": {"instance": "its only one"}}
+    worker.registration = lambda: registration | {"capabilities": capabilities}
+    await worker.register()
+    job_id = await orchestrator.post()
+    await orchestrator.given_out(job_id)
+    await orchestrator.engine.bot_storage.refresh_worker_ttl(worker.worker_id, 0)
+    task = await worker.poll()
+    await worker.register()
+    async with kept_alive(worker, current_tasks=[task["task_id"]]):
+        await stays(lambda: orchestrator.has_status(job_id, "waiting_for_worker"), 0.6)
+        answer = await worker.report(task, {"status": "success", "data": {"status": "started"}})
+    assert answer["status"] != "ignored"
+    assert (await orchestrator.end_of(job_id))["result"] == {"status": "started"}
+
+
 async def test_task_that_its_worker_never_got_is_given_out_again(make_orchestrator, make_worker) -> None:
     orchestrator = await make_orchestrator(worker_ttl_seconds=1)
     worker = await make_worker(orchestrator, go=False)

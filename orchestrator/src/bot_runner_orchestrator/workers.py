@@ -138,7 +138,8 @@ class LostTasks:
                 return True
             # Unless it was taken off the queue by a poll that ended before the pick-up was noted.
             return False if await self._storage.get_worker_queue_length(state["task_worker_id"]) else None
-        if taken.get("instance") != instance_of(worker):
+        # Nobody knows which process took it while the worker was not registered.
+        if taken.get("instance") and taken["instance"] != instance_of(worker):
             return True
         current = worker.get("current_tasks")
         # The list may be older than the task, and does not hold one whose result is on its way.
