@@ -7,7 +7,8 @@ from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.examples import inspect
 from tests.core.examples import status as status_of
 
-from bot_runner_worker.engine import EngineError, containers
+from bot_runner_worker.bots.container_config import RUNNING_POLICY
+from bot_runner_worker.engine import Engine, EngineError, containers
 from bot_runner_worker.model.identity import BotKey
 from bot_runner_worker.model.spec import NORMAL_WEIGHT, WARNED_WEIGHT, BotRecord, EndReason, Termination
 from bot_runner_worker.testing.waiting import until
@@ -108,6 +109,24 @@ async def test_a_bot_that_the_engine_cannot_change_in_this_moment_is_stopped_fir
     assert states == ["running", "exited"]
     record = await record_of(runner)
     assert (record.end_reason, record.status) == (EndReason.EXPIRED, "expired")
+
+
+@pytest.mark.slow
+async def test_a_reason_that_the_engine_takes_back_is_written_again(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the end of the CPU boost fails, since the bot ends in that moment."""
+    runner = await make_runner(stop_grace_seconds=1)
+    await brought_to(runner, "running")
+    real = containers.stop
+
+    async def undone(engine: Engine, container: str, grace_seconds: int) -> None:
+        await real(engine, container, grace_seconds)
+        await containers.set_policy(engine, container, restart=RUNNING_POLICY, cpu_shares=NORMAL_WEIGHT)
+
+    monkeypatch.setattr(containers, "stop", undone)
+    await runner.runner.runtime.end(await record_of(runner), EndReason.CRASHED)
+    assert (await record_of(runner)).end_reason is EndReason.CRASHED
 
 
 @pytest.mark.slow

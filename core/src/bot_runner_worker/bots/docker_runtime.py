@@ -183,11 +183,16 @@ class DockerRuntime:
 
     async def end(self, record: BotRecord, reason: EndReason = EndReason.STOPPED) -> None:
         # First the end reason, then the stop: a worker that dies in between leaves a bot that stays stopped.
-        written = await self._end_reasons.write(record, reason)
+        await self._end_reasons.write(record, reason)
         # Who takes what all share would take more of it in a grace time.
         at_once = reason in (EndReason.DISK_LIMIT, EndReason.LOG_FLOOD)
         await containers.stop(self._engine, record.id, 0 if at_once else self._settings.stop_grace_seconds)
-        if not written and not await self._end_reasons.write(record, reason):
+        # While the bot started or ended, nothing could be written; and another change that fails in such a
+        # moment, as of its CPU limit, takes back what was written meanwhile (restoreConfig in moby's
+        # daemon/update.go).
+        found = await self._inspector.record(record.id)
+        lost = found is not None and found.end_reason is None
+        if lost and not await self._end_reasons.write(record, reason):
             raise Unavailable(
                 Code.ENGINE_FAILED,
                 "The bot was stopped, but the Engine may start it again.",
