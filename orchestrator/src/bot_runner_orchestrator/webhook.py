@@ -24,6 +24,8 @@ from yarl import URL
 
 from .redaction import redact
 
+logger = getLogger(__name__)
+
 BOT_EVENTS = (
     "bot_started",
     "bot_crashed",
@@ -37,6 +39,16 @@ DEFAULT_SELECTION = "bot_crashed,bot_exited,bot_expiring,bot_expired,bot_stopped
 
 _WITH_REASON = ":reason"
 _ALL = "all"
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - marks a secret, is none
+
+RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
+"""Seconds before each further attempt; some five minutes in all."""
+
+_MOST_PENDING = 1000
+_AT_ONCE = 4
+_TIME_LIMIT_SECONDS = 10.0
+_LONGEST_DELAY = 300.0
+_RETRIED_STATUSES = frozenset({408, 425, 429})
 
 
 class EventSelection:
@@ -73,9 +85,6 @@ class EventSelection:
     def has(self, event_type: str, payload: Mapping[str, Any]) -> bool:
         """Whether this event is to be sent."""
         return event_type in self._types or (event_type in self._with_reason and bool(payload.get("reason")))
-
-
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - marks a secret, is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +154,6 @@ class Signer:
             "webhook-timestamp": str(now),
             "webhook-signature": f"v1,{signature}",
         }
-
-
-logger = getLogger(__name__)
-
-RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
-"""Seconds before each further attempt; some five minutes in all."""
-
-_MOST_PENDING = 1000
-_AT_ONCE = 4
-_TIME_LIMIT_SECONDS = 10.0
-_LONGEST_DELAY = 300.0
-_RETRIED_STATUSES = frozenset({408, 425, 429})
 
 
 class EventWebhook:

@@ -120,9 +120,10 @@ async def test_a_reason_that_the_engine_takes_back_is_written_again(
     await brought_to(runner, "running")
     real = containers.stop
 
-    async def undone(engine: Engine, container: str, grace_seconds: int) -> None:
+    async def undone(engine: Engine, container: str, grace_seconds: int) -> Any:
         await real(engine, container, grace_seconds)
         await containers.set_policy(engine, container, restart=RUNNING_POLICY, cpu_shares=NORMAL_WEIGHT)
+        return await containers.inspect(engine, container)
 
     monkeypatch.setattr(containers, "stop", undone)
     await runner.runner.runtime.end(await record_of(runner), EndReason.CRASHED)

@@ -22,6 +22,7 @@ from bot_runner_worker.bots.image_files import ImageFiles
 from bot_runner_worker.bots.log_pages import page_of, position_of
 from bot_runner_worker.bots.protocol import Action, LogPage
 from bot_runner_worker.bots.purge import Purge
+from bot_runner_worker.bots.records import record_of_inspection
 from bot_runner_worker.bots.recovery import Recovery
 from bot_runner_worker.bots.start_errors import start_failed
 from bot_runner_worker.engine import Engine, EngineError, containers, logs
@@ -186,12 +187,12 @@ class DockerRuntime:
         await self._end_reasons.write(record, reason)
         # Who takes what all share would take more of it in a grace time.
         at_once = reason in (EndReason.DISK_LIMIT, EndReason.LOG_FLOOD)
-        await containers.stop(self._engine, record.id, 0 if at_once else self._settings.stop_grace_seconds)
+        grace_seconds = 0 if at_once else self._settings.stop_grace_seconds
+        stopped = await containers.stop(self._engine, record.id, grace_seconds)
         # While the bot started or ended, nothing could be written; and another change that fails in such a
         # moment, as of its CPU limit, takes back what was written meanwhile (restoreConfig in moby's
         # daemon/update.go).
-        found = await self._inspector.record(record.id)
-        lost = found is not None and found.end_reason is None
+        lost = stopped and record_of_inspection(self._end_reasons.read(stopped)).end_reason is None
         if lost and not await self._end_reasons.write(record, reason):
             raise Unavailable(
                 Code.ENGINE_FAILED,

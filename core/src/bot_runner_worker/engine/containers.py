@@ -128,8 +128,12 @@ async def start(engine: Engine, container: str) -> None:
     await engine.json("POST", f"containers/{container}/start")
 
 
-async def stop(engine: Engine, container: str, grace_seconds: int) -> None:
-    """Stop a container: SIGTERM, then SIGKILL after the grace time. One that is gone is fine."""
+async def stop(engine: Engine, container: str, grace_seconds: int) -> dict[str, Any] | None:
+    """Stop a container: SIGTERM, then SIGKILL after the grace time. One that is gone is fine.
+
+    Returns:
+        The Engine's description of it afterwards, or ``None`` if it is gone.
+    """
     await engine.json(
         "POST",
         f"containers/{container}/stop",
@@ -139,7 +143,7 @@ async def stop(engine: Engine, container: str, grace_seconds: int) -> None:
     )
     # Engine 26.1 lists it as running for a moment longer, but not after it has answered an inspection, which
     # waits until the new state is stored.
-    await inspect(engine, container)
+    return await inspect(engine, container)
 
 
 async def kill(engine: Engine, container: str) -> None:
