@@ -1,6 +1,7 @@
 """What the worker adds to the SDK: outages are outlasted, tasks are finished or handed back."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -309,6 +310,28 @@ async def test_a_task_that_the_orchestrator_cancels_is_over() -> None:
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert len(tasks) == 0
+
+
+async def test_a_cancelled_task_that_fails_as_it_tidies_up_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tasks = RunningTasks()
+
+    async def work() -> Outcome:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            raise ValueError
+        return DONE
+
+    cancelled = asyncio.create_task(tasks.run(work()))
+    await until(lambda: len(tasks) == 1)
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    assert cancelled.cancelled()
+    del cancelled
+    gc.collect()  # asyncio would say now that nobody has asked for the error
+    assert caplog.messages == []
 
 
 async def test_a_task_that_is_cancelled_again_and_again_tidies_up_once() -> None:

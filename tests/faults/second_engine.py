@@ -19,7 +19,7 @@ from bot_runner_worker.testing.waiting import until_sync
 _PREFIX = "brt2e"
 """Begins the names of namespaces and folders; the process id of the test run comes next."""
 
-_OPEN = Path("/var/tmp")  # noqa: S108
+_OPEN = Path("/var/tmp")
 
 REMAPPED = "nobody"
 """Whose subordinate users a container's are, on an Engine with ``userns-remap``."""

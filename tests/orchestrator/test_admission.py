@@ -1,6 +1,9 @@
 """What of a request becomes part of the job that is stored."""
 
+from copy import deepcopy
 from typing import Any
+
+import pytest
 
 from bot_runner_orchestrator.jobs import admit
 
@@ -24,9 +27,15 @@ def test_job_with_fields_that_are_not_supported_ends_at_once_and_names_them() ->
     assert "policy, webhook_url" in state["result"]["error"]["message"]
 
 
-def test_other_jobs_are_left_alone() -> None:
-    headers = {"X-Client-Token": "token"}
-    for other in (job(blueprint_name="other"), job(status="running")):
-        state = other | {"tracing_context": headers}
-        admit(state, "bot_runner")
-        assert state["tracing_context"] == headers
+@pytest.mark.parametrize("status", ["failed", "running"])
+def test_nor_with_a_job_that_was_refused_before_or_goes_on(status: str) -> None:
+    state = job(status=status, policy={"a": 1}, tracing_context={"X-Client-Token": "SENTINEL"})
+    admit(state, "bot_runner")
+    assert state == job(status=status, policy={"a": 1}, tracing_context={})
+
+
+def test_jobs_of_other_blueprints_are_left_alone() -> None:
+    state = job(blueprint_name="other", policy={"a": 1}, tracing_context={"X-Client-Token": "token"})
+    before = deepcopy(state)
+    admit(state, "bot_runner")
+    assert state == before

@@ -23,12 +23,17 @@ async def run_to_completion(call: Coroutine[Any, Any, Result]) -> Result:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):  # cancelled once more
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # or asyncio complains that nobody has asked for it
+        await outlast(task)
         raise
+
+
+async def outlast(task: asyncio.Future[Any]) -> None:
+    """Wait until a task has ended, however it does, and however often this is cancelled meanwhile."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # or asyncio complains that nobody has asked for it
 
 
 def backoff(first: float, longest: float) -> Iterator[float]:

@@ -32,11 +32,11 @@ _UNSUPPORTED_FIELDS = (
 
 
 def admit(state: dict[str, Any], blueprint: str) -> None:
-    """Remove unsupported fields and all headers but tracing from a new job, in place.
+    """Remove all headers but tracing from a job, and unsupported fields from a new one, in place.
 
     A job with such fields fails at once: it may never be queued.
     Avtomatika keeps all headers of the request with the job, the client's token among them, until it begins
-    to work on it.
+    to work on it; with one that is refused (see :func:`drop_request`) it never does.
 
     Args:
         state: The job.

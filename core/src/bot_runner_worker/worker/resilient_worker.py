@@ -11,7 +11,7 @@ from avtomatika_worker import Worker
 from rxon import Transport
 from rxon.exceptions import RxonError, RxonProtocolError
 
-from bot_runner_worker.aio import BackgroundTasks
+from bot_runner_worker.aio import BackgroundTasks, outlast
 from bot_runner_worker.diagnostics.results import CheckResult
 from bot_runner_worker.model.errors import Code, Unavailable
 from bot_runner_worker.tasks.outcome import Ending, Outcome
@@ -65,9 +65,7 @@ class RunningTasks:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.cancel()
-            while not task.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
+            await outlast(task)
             # Cancelled by the orchestrator, it is over; by us, it is handed back.
             if task not in self._handed_back:
                 raise
