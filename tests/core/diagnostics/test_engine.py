@@ -120,9 +120,21 @@ async def test_what_would_be_safer_is_a_hint(look: Look) -> None:
     ],
 )
 async def test_what_is_unsafe_is_pointed_out(look: Look, info: dict[str, Any], word: str) -> None:
-    found = await engine.security(but(await look(), **info))
+    found = await engine.security(but(await look(container_seccomp="engine"), **info))
     assert found.state is State.WARNING
     assert word in found.finding
+
+
+async def test_our_own_profile_takes_an_engine_with_seccomp(look: Look) -> None:
+    here = await look()
+    found = await engine.security(but(here, SecurityOptions=["name=apparmor"]))
+    assert found.state is State.FAILED
+    assert "cannot apply CONTAINER_SECCOMP=strict: no bot starts" in found.finding
+    assert "set CONTAINER_SECCOMP to engine" in found.remedy
+    # Without a profile of its own, it applies ours all the same.
+    for options in (["name=seccomp,profile=unconfined"], ["name=seccomp,profile=builtin"], ["name=seccomp"]):
+        found = await engine.security(but(here, SecurityOptions=options, Warnings=None))
+        assert found.state is State.OK, found
 
 
 async def test_the_runtime_of_bots_has_to_be_known_to_the_engine(look: Look) -> None:

@@ -28,9 +28,11 @@ class Probe:
     def __init__(self, found: Isolation | Exception) -> None:
         self.found = found
         self.times = 0
+        self.short: list[bool] = []
 
-    async def __call__(self, *_: object, **__: object) -> Isolation:
+    async def __call__(self, *_: object, again: bool, **__: object) -> Isolation:
         self.times += 1
+        self.short.append(again)
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -76,6 +78,14 @@ async def test_the_log_says_what_is_open_and_how_to_close_it_once(
     assert "bot-runner-worker firewall apply" in first
     assert second.startswith("isolation: full")
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_only_after_one_that_found_all_closed_comes_a_short_one(probe: Probe) -> None:
+    looking = guard_of()
+    for found in (OPEN, CLOSED, CLOSED, OPEN, CLOSED):
+        probe.found = found
+        await looking.look()
+    assert probe.short == [False, False, True, True, False]
 
 
 async def test_a_probe_that_cannot_run_leaves_it_unknown_and_says_why(probe: Probe) -> None:

@@ -25,10 +25,10 @@ NOWHERE = ()
 """No metadata addresses: packets to the real ones would leave the machine."""
 
 
-async def probed(runner: RunnerUnderTest, *metadata: str) -> Isolation:
+async def probed(runner: RunnerUnderTest, *metadata: str, again: bool = False) -> Isolation:
     """What the probe finds; it has to leave nothing."""
     found = await probe_isolation(
-        runner.engine, runner.settings, metadata=[IPv4Address(each) for each in metadata]
+        runner.engine, runner.settings, again, metadata=[IPv4Address(each) for each in metadata]
     )
     assert await runner.leftovers() == []
     return found
@@ -98,14 +98,14 @@ async def test_away_from_the_engines_host_the_rules_show_as_well(
     assert "the firewall's rules do not hold for a container on its bridge" in before
 
     firewall.apply()
-    assert await probed(guarded) == Isolation(Level.FULL)
+    assert await probed(guarded, again=True) == Isolation(Level.FULL)
     # On a host that closes its own ports to everybody, only this one shows that the rules are gone.
     drop_hook("FORWARD", prefix)
-    (reason,) = (await probed(guarded)).reasons
+    (reason,) = (await probed(guarded, again=True)).reasons
     assert "a container on its bridge" in reason
     firewall.apply()
     drop_hook("INPUT", prefix)
-    (reason,) = (await probed(guarded)).reasons
+    (reason,) = (await probed(guarded, again=True)).reasons
     assert "its gateway" in reason
 
 

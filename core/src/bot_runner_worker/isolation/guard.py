@@ -106,11 +106,12 @@ class IsolationGuard:
         if self._probed is not None and self._probed.rules is rules and lately:
             return self._probed
         # What is not on this machine is tried before the first bot, and not again.
-        only_here: dict[str, Any] = {"metadata": ()} if self._only_here else {}
+        how: dict[str, Any] = {"metadata": ()} if self._only_here else {}
+        how["again"] = self._probed is not None and self._probed.level is Level.FULL
         try:
             if self._base_image is not None:
                 await self._base_image()
-            found = await probe_isolation(self._engine, self.settings, **only_here)
+            found = await probe_isolation(self._engine, self.settings, **how)
         except BotRunnerError as error:
             return Isolation(Level.UNKNOWN, (str(error),), rules, error.hint)
         self._only_here = self._only_here or found.level is Level.FULL

@@ -87,7 +87,7 @@ class _Target:
 
 
 async def probe_isolation(
-    engine: Engine, settings: Settings, *, metadata: Sequence[IPv4Address] = METADATA
+    engine: Engine, settings: Settings, again: bool = False, *, metadata: Sequence[IPv4Address] = METADATA
 ) -> Isolation:
     """Start a container with a bot's network, and test what it reaches; takes a few seconds.
 
@@ -98,6 +98,8 @@ async def probe_isolation(
     Args:
         engine: The Engine.
         settings: The base image has to be there; networks are made as for bots.
+        again: Whether the probe before found all closed. This one then makes one network, not two: networks
+            take most of its time.
         metadata: Addresses of metadata services, the only ones that are not this machine's own.
 
     Raises:
@@ -110,7 +112,7 @@ async def probe_isolation(
     network = bot_networks.choose(key)
     try:
         async with asyncio.timeout(_SECONDS):
-            await _make_network(engine, settings, bot_networks, key, network)
+            await _make_network(engine, settings, bot_networks, key, network, again)
             return await _probe(engine, settings, key, network, metadata)
     except (EngineError, TimeoutError, ValueError) as error:
         missing = isinstance(error, EngineError) and error.not_found
@@ -124,15 +126,17 @@ async def probe_isolation(
 
 
 async def _make_network(
-    engine: Engine, settings: Settings, bot_networks: BotNetworks, key: BotKey, network: str
+    engine: Engine, settings: Settings, bot_networks: BotNetworks, key: BotKey, network: str, again: bool
 ) -> None:
     """A network as bots have it, but for neighbours who reach one another unless our rules forbid it."""
-    await bot_networks.ensure(key, network)
     if not bot_networks.is_own(network):
+        await bot_networks.ensure(key, network)
         return
-    # Not at once: only with a first network without icc does an Engine show the rules what a bridge passes on
-    # (bridge-nf-call-iptables), and each bot has one.
-    await bot_networks.release(network)
+    if not again:
+        # Only with a first network without icc does an Engine show the rules what a bridge passes on
+        # (bridge-nf-call-iptables), and each bot has one.
+        await bot_networks.ensure(key, network)
+        await bot_networks.release(network)
     options = bridge_options(settings.bridge_prefix, network.rpartition("-")[2])
     await create_from_pool(
         engine,

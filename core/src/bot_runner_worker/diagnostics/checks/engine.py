@@ -117,7 +117,8 @@ async def security(context: CheckContext) -> CheckResult:
     options = dict(
         (each.removeprefix("name=").partition(",")[::2]) for each in info.get("SecurityOptions") or ()
     )
-    problems = list(_security_problems(info, options))
+    ours = context.settings.container_seccomp == "strict"
+    problems = list(_security_problems(info, options, ours=ours))
     mapped = "rootless" if "rootless" in options else "userns-remap" if "userns" in options else ""
     finding = ", ".join(
         [
@@ -132,14 +133,24 @@ async def security(context: CheckContext) -> CheckResult:
         hints.append("With userns-remap (daemon.json), root in a bot is nobody on the host.")
     if not info.get("LiveRestoreEnabled"):
         hints.append("With live-restore (daemon.json), bots go on running while the Engine is restarted.")
-    return (warning if problems else ok)(
+    # The Engine then refuses every container that comes with a profile (WithSeccomp in moby's daemon).
+    refused = ours and "seccomp" not in options
+    return (failed if refused else warning if problems else ok)(
         "; ".join([finding, *(what for what, _ in problems)]),
         " ".join([*(remedy for _, remedy in problems), *hints]),
     )
 
 
-def _security_problems(info: dict[str, Any], options: dict[str, str]) -> Iterator[tuple[str, str]]:
-    if "seccomp" not in options or options["seccomp"] == "profile=unconfined":
+def _security_problems(
+    info: dict[str, Any], options: dict[str, str], *, ours: bool
+) -> Iterator[tuple[str, str]]:
+    if ours and "seccomp" not in options:
+        yield (
+            "the Engine cannot apply CONTAINER_SECCOMP=strict: no bot starts",
+            "Use a kernel and an Engine with seccomp, or set CONTAINER_SECCOMP to engine: bots may then use "
+            "every system call.",
+        )
+    if not ours and options.get("seccomp", "profile=unconfined") == "profile=unconfined":
         yield (
             "bots may use every system call",
             "Use a kernel and an Engine with seccomp, and its default profile.",
