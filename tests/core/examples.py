@@ -67,11 +67,12 @@ async def nothing_left(runner: RunnerUnderTest) -> None:
     await until(gone, 30, lambda: f"nothing is left, and not {left}")
 
 
-def context_of(dockerfile: str, compression: str = "") -> bytes:
-    """A build context with nothing but a Dockerfile."""
+def context_of(dockerfile: str, compression: str = "", **files: bytes) -> bytes:
+    """A build context with a Dockerfile, and with files by their names."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as tar:  # type: ignore[call-overload]
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(dockerfile.encode())
-        tar.addfile(member, io.BytesIO(dockerfile.encode()))
+        for name, content in {"Dockerfile": dockerfile.encode(), **files}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()

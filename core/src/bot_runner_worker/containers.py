@@ -5,8 +5,9 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from bot_runner_worker.aio import run_to_completion
@@ -21,6 +22,12 @@ logger = logging.getLogger(__name__)
 NO_NETWORK = "none"
 """The Engine's name for the network of a container without one."""
 
+SLOW_WALK = 0.25
+"""A walk over a container's files that takes longer (in seconds) had many: then they are counted, too."""
+
+SMALLEST_FILE = 4096
+"""Bytes that a file takes at least on most file systems; the Engine adds up their lengths."""
+
 _MIB = 1024 * 1024
 _PROBE_PIDS = 64
 
@@ -31,7 +38,7 @@ def hardened(
     memory: int,
     cpu: float,
     pids: int,
-    log_size: int,
+    log_size: int = 0,
     network: str = NO_NETWORK,
     ulimits: Mapping[str, int] | None = None,
     restart: Mapping[str, Any] | None = None,
@@ -43,11 +50,12 @@ def hardened(
         memory: Bytes; swap is included.
         cpu: Cores.
         pids: Processes and threads.
-        log_size: Bytes of output that the Engine keeps.
+        log_size: Bytes of output that the Engine keeps; by default none, as :func:`run` reads it.
         network: Name of its network.
         ulimits: Hard limits of a process by their names, such as ``fsize``.
         restart: Restart policy; by default, the container is not restarted.
     """
+    kept = {"Type": "json-file", "Config": {"max-size": str(log_size // 2), "max-file": "2"}}
     # Without an entry, the Engine's own.
     seccomp = [f"seccomp={PROFILE}"] if settings.container_seccomp == "strict" else []
     return {
@@ -62,8 +70,45 @@ def hardened(
         "NetworkMode": network,
         "IpcMode": "private",
         "RestartPolicy": dict(restart or {"Name": "no"}),
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": str(log_size // 2), "max-file": "2"}},
+        "LogConfig": kept if log_size else {"Type": "none"},
     }
+
+
+def folder_in_memory(path: str, size: int) -> dict[str, Any]:
+    """The mount of a folder in memory.
+
+    It is a nameless volume, which goes with its container, and not a tmpfs of the container's own: before
+    each start, runc looks where a volume ends up and refuses ``/proc``, but not where a tmpfs does (1.1.5).
+    By then a bot may have put a link where the folder above it was.
+
+    Args:
+        path: Absolute path in the container.
+        size: Bytes.
+    """
+    in_memory = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},nosuid,nodev,noexec"}
+    driver = {"Name": "local", "Options": in_memory}
+    return {"Type": "volume", "Target": path, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+
+
+async def bytes_written(engine: Engine, container: str, *, enough: int) -> int:
+    """Bytes that a container has written to its file system; 0 if it is gone.
+
+    A file counts with its length, a sparse one as well. Where there are many, each counts with what it takes
+    at least besides.
+
+    Args:
+        engine: The Engine.
+        container: Its name or id.
+        enough: Number at which it need not be told more exactly.
+    """
+    begun = monotonic()
+    found = await containers.inspect(engine, container, size=True)
+    written = int(found.get("SizeRw", 0)) if found is not None else 0
+    if written > enough or monotonic() - begun < SLOW_WALK:
+        return written
+    most = (enough - written) // SMALLEST_FILE + 1
+    files = await containers.count_changes(engine, container, enough=most)
+    return written + files * SMALLEST_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +154,7 @@ async def temporary(engine: Engine, name: str, config: Mapping[str, Any]) -> Asy
         await run_to_completion(containers.create(engine, name, config))
         yield name
     finally:
-        await asyncio.shield(_remove(engine, name))
+        await run_to_completion(_remove(engine, name))
 
 
 async def _remove(engine: Engine, name: str) -> None:
@@ -147,8 +192,8 @@ async def run(
     """
     log = BuildLog()
     async with asyncio.timeout(seconds):
-        await containers.start(engine, container)
-        async with aclosing(logs.follow(engine, container)) as pieces:
+        async with logs.attached(engine, container) as pieces:
+            await containers.start(engine, container)
             async for text in pieces:
                 log.add(text)
                 if log.size > output_limit:
@@ -222,7 +267,7 @@ def probe_container(
         storage: Options of the storage driver.
     """
     key = key or probe_key()
-    host = hardened(settings, memory=memory, cpu=1.0, pids=_PROBE_PIDS, log_size=_MIB, network=network)
+    host = hardened(settings, memory=memory, cpu=1.0, pids=_PROBE_PIDS, network=network)
     host["ReadonlyRootfs"] = read_only
     if runtime is not None:
         host["Runtime"] = runtime

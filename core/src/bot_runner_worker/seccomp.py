@@ -12,8 +12,7 @@ out besides:
 - ``io_uring``, which works past any filter, ``ptrace`` and what reads the memory of other processes;
 - rare families of sockets, from ``AF_ALG`` on.
 
-gVisor has a kernel of its own and ignores the profile. The classic builder cannot be given one: steps of
-builds have the Engine's.
+gVisor has a kernel of its own and ignores the profile.
 """
 
 import json

@@ -1,7 +1,6 @@
 """The worker's settings, from the environment or a ``.env`` file in the working directory.
 
-The first nine carry the names and defaults of the seed document; the table in the README lists all of them,
-and a test compares it with this module.
+The table in the README lists them in this order, and a test compares it with this module.
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -53,6 +52,7 @@ class Settings(BaseSettings):
         env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
     )
 
+    # With the names and defaults of the seed document.
     orchestrator_url: str = Field("http://localhost:8000", description="URL of the Avtomatika orchestrator")
     worker_token: SecretStr = Field(description="Token that the worker shows to the orchestrator")
     worker_id: str = Field(
@@ -76,21 +76,26 @@ class Settings(BaseSettings):
         256 * MIB, ge=16 * MIB, description="Memory limit of a bot, without swap"
     )
     container_cpu_limit: float = Field(0.5, ge=0.01, le=1024, description="CPU limit of a bot, in cores")
-    start_burst_cpu: float = Field(
-        2.0,
-        ge=0,
-        le=1024,
-        description="CPU limit of a bot in its first seconds, and of installing wheels for it, in cores; "
-        "no more than the machine has, and without effect below the limit",
-    )
-    start_burst_seconds: int = Field(10, ge=0, le=300, description="How long that lasts; 0: not at all")
 
+    # The worker and its Engine.
     runner_namespace: str = Field(
         "default",
         pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$",
         description="Names this installation: two namespaces on one Engine never see each other's bots",
     )
     docker_host: str = Field("unix:///var/run/docker.sock", description="Address of the Docker Engine")
+    max_concurrent_tasks: PositiveInt = Field(
+        64, description="Starts and restarts that go on at once; half of them at most for one user"
+    )
+    drain_seconds: int = Field(
+        30,
+        ge=0,
+        le=86_400,
+        description="Time that tasks get to end after SIGTERM; then they are handed back. Whoever stops the "
+        "worker has to wait 15 seconds longer before SIGKILL",
+    )
+
+    # Networks and the firewall.
     network_mode: Literal["own", "shared"] = Field(
         "own",
         description="own: each bot in a network of its own; shared: all in one, closed between neighbours",
@@ -121,6 +126,37 @@ class Settings(BaseSettings):
         description="TCP ports of the internet that the firewall closes to bots: mail that is sent past a "
         "provider gets the host's address banned; none: no port",
     )
+    isolation_required: Literal["on", "off"] = Field(
+        "on",
+        description="Whether starts are refused while the firewall's rules are not in force; off: bots may "
+        "reach this host, private networks and cloud metadata",
+    )
+    isolation_probe: Literal["on", "local", "off"] = Field(
+        "on",
+        description="Whether the worker tries, from a throwaway container, what bots reach: at its start, "
+        "when the Engine is back, and from time to time; local: no address outside this machine",
+    )
+    http_proxy: str | None = Field(None, description="Proxy for plain HTTP of builds and bots")
+    https_proxy: str | None = Field(None, description="Proxy for HTTPS of builds and bots")
+    no_proxy: str | None = Field(None, description="Hosts that builds and bots reach without the proxy")
+    share_credentials: Literal["on", "off"] = Field(
+        "off",
+        description="Whether bots and builds are shown the user and password in HTTP_PROXY, HTTPS_PROXY and "
+        "PACKAGE_INDEX_URL; off: only the installation of wheels uses them",
+    )
+    ca_bundle: FilePath | None = Field(
+        None, description="File with CA certificates that builds and bots trust besides their own"
+    )
+
+    # Bots.
+    start_burst_cpu: float = Field(
+        2.0,
+        ge=0,
+        le=1024,
+        description="CPU limit of a bot in its first seconds, and of installing wheels for it, in cores; "
+        "no more than the machine has, and without effect below the limit",
+    )
+    start_burst_seconds: int = Field(10, ge=0, le=300, description="How long that lasts; 0: not at all")
     container_pids_limit: int = Field(
         128, ge=8, le=100_000, description="Processes and threads that a bot may have"
     )
@@ -174,8 +210,13 @@ class Settings(BaseSettings):
     )
     container_seccomp: Literal["strict", "engine"] = Field(
         "strict",
-        description="System calls that bots and installations may make; strict: Docker's default ones, "
+        description="System calls that bots and builds may make; strict: Docker's default ones, "
         "without io_uring, ptrace and what evades CONTAINER_DISK_LIMIT; engine: the Engine's own profile",
+    )
+    run_as_root: Literal["allowed", "refused"] = Field(
+        "allowed",
+        description="Whether bots run as root in their container if their image says so; refused: an image "
+        "that names no user runs as an unprivileged one, and one that names root is refused",
     )
     retention_hours: float = Field(
         24, ge=0, description="Stopped, crashed and expired bots stay readable for this long"
@@ -189,30 +230,13 @@ class Settings(BaseSettings):
     max_kept_bots_size: Size = Field(
         2048 * MIB, ge=0, description="What those may have on their disks together; likewise"
     )
-    max_concurrent_tasks: PositiveInt = Field(
-        64, description="Starts and restarts that go on at once; half of them at most for one user"
-    )
+
+    # Images and builds.
     base_image: str = Field(
         "python:3.12-slim", description="Image that bots without a Dockerfile are built on"
     )
     package_index_url: str | None = Field(
         None, description="Python package index for builds and bots, instead of PyPI"
-    )
-    ca_bundle: FilePath | None = Field(
-        None, description="File with CA certificates that builds and bots trust besides their own"
-    )
-    http_proxy: str | None = Field(None, description="Proxy for plain HTTP of builds and bots")
-    https_proxy: str | None = Field(None, description="Proxy for HTTPS of builds and bots")
-    no_proxy: str | None = Field(None, description="Hosts that builds and bots reach without the proxy")
-    share_credentials: Literal["on", "off"] = Field(
-        "off",
-        description="Whether bots and builds are shown the user and password in HTTP_PROXY, HTTPS_PROXY and "
-        "PACKAGE_INDEX_URL; off: only the installation of wheels uses them",
-    )
-    run_as_root: Literal["allowed", "refused"] = Field(
-        "allowed",
-        description="Whether bots run as root in their container if their image says so; refused: an image "
-        "that names no user runs as an unprivileged one, and one that names root is refused",
     )
     max_concurrent_builds: int = Field(
         4,
@@ -231,6 +255,31 @@ class Settings(BaseSettings):
     build_timeout_seconds: int = Field(
         600, ge=1, le=86_400, description="A build is given up after that long"
     )
+    max_image_size: Size = Field(
+        4096 * MIB,
+        ge=16 * MIB,
+        description="Largest image, and most that the steps of a build may write in all",
+    )
+    min_free_disk: Size = Field(
+        1024 * MIB, ge=0, description="Room on the Engine's disk below which nothing is built or pulled"
+    )
+    image_cache_size: Size = Field(
+        10 * 1024 * MIB,
+        ge=0,
+        description="What images may take that no bot is made of, besides the operator's own; those used "
+        "least recently go first",
+    )
+    package_cache_size: Size = Field(
+        2048 * MIB, ge=0, description="What the cache of Python packages may take; a larger one is emptied"
+    )
+    image_max_age_hours: float = Field(
+        168, ge=0, description="Images that no bot is made of are kept for this long after their last use"
+    )
+    pull_timeout_seconds: int = Field(
+        600, ge=1, le=86_400, description="Pulling an image is given up after that long"
+    )
+
+    # Where code and images come from.
     max_context_size: Size = Field(
         256 * MIB, ge=MIB, description="Largest build context, or set of files, of one bot"
     )
@@ -266,29 +315,8 @@ class Settings(BaseSettings):
         description="Images that users may take from the Engine without asking a registry, such as "
         "python:3.12-slim or registry.local/bots/*; BASE_IMAGE is always one of them",
     )
-    max_image_size: Size = Field(
-        4096 * MIB,
-        ge=16 * MIB,
-        description="Largest image, and most that the steps of a build may write in all",
-    )
-    min_free_disk: Size = Field(
-        1024 * MIB, ge=0, description="Room on the Engine's disk below which nothing is built or pulled"
-    )
-    image_cache_size: Size = Field(
-        10 * 1024 * MIB,
-        ge=0,
-        description="What images may take that no bot is made of, besides the operator's own; those used "
-        "least recently go first",
-    )
-    package_cache_size: Size = Field(
-        2048 * MIB, ge=0, description="What the cache of Python packages may take; a larger one is emptied"
-    )
-    image_max_age_hours: float = Field(
-        168, ge=0, description="Images that no bot is made of are kept for this long after their last use"
-    )
-    pull_timeout_seconds: int = Field(
-        600, ge=1, le=86_400, description="Pulling an image is given up after that long"
-    )
+
+    # Plugins, health and log.
     plugins_allowed: Listed[frozenset[str]] = Field(
         frozenset(),
         description="Plugins that are loaded if they are installed, separated by commas; empty: all",
@@ -322,23 +350,6 @@ class Settings(BaseSettings):
         "127.0.0.1:9180",
         pattern=r"^(off|(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$",
         description="Where /health, /ready and /metrics are served; off: nowhere",
-    )
-    isolation_required: Literal["on", "off"] = Field(
-        "on",
-        description="Whether starts are refused while the firewall's rules are not in force; off: bots may "
-        "reach this host, private networks and cloud metadata",
-    )
-    isolation_probe: Literal["on", "local", "off"] = Field(
-        "on",
-        description="Whether the worker tries, from a throwaway container, what bots reach: at its start, "
-        "when the Engine is back, and from time to time; local: no address outside this machine",
-    )
-    drain_seconds: int = Field(
-        30,
-        ge=0,
-        le=86_400,
-        description="Time that tasks get to end after SIGTERM; then they are handed back. Whoever stops the "
-        "worker has to wait 15 seconds longer before SIGKILL",
     )
     log_level: str = Field(
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe messages to log"

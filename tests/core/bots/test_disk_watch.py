@@ -5,6 +5,7 @@ from tests.conftest import MakeRunner
 from tests.core.bots.watched import nobody, watched
 from tests.core.examples import answer, logs_with, status
 
+from bot_runner_worker import containers as hardened_containers
 from bot_runner_worker.bots import limits_watch
 from bot_runner_worker.engine import containers
 from bot_runner_worker.images.disk import EngineDisk, Room
@@ -89,7 +90,7 @@ async def test_files_without_content_count_as_well(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, often: None
 ) -> None:
     # The Engine adds up the lengths of files, which are nothing here; each takes its place all the same.
-    monkeypatch.setattr(limits_watch, "SLOW_WALK", 0.0)
+    monkeypatch.setattr(hardened_containers, "SLOW_WALK", 0.0)
     runner = await make_runner(container_disk_limit=50 * MIB)
     await runner.start(bot_id="quiet")
     async with watched(runner) as found:

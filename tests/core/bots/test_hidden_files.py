@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import BASE_IMAGE, MakeRunner
 from tests.core.bots.watched import nobody, watched
 from tests.core.examples import context_of, inspect, logs_with, status
+from tests.core.images.building import FROM, Builder
 
 from bot_runner_worker.bots import hidden_files, limits_watch
 from bot_runner_worker.bots.hidden_files import HiddenFiles
@@ -155,6 +156,19 @@ async def test_who_keeps_files_in_sockets_is_stopped_once_the_disk_is_full(
 
 
 @pytest.mark.slow
+async def test_a_step_of_a_build_hides_no_more_than_an_image_may_have(
+    make_runner: MakeRunner, often: None
+) -> None:
+    runner = await make_runner(max_image_size=96 * MIB)
+    code = FILES + "kept = [deleted(f'/{n}', 40) for n in range(4)]\ntime.sleep(3600)"
+    builder = Builder(runner)
+    async with watched(runner):
+        error = await builder.failure(f"{FROM}RUN {json.dumps(['python3', '-c', code])}\n")
+    assert error.code == "BUILD_FAILED"
+    assert "deleted but kept open" in error.hint
+
+
+@pytest.mark.slow
 async def test_what_the_engine_lends_to_a_bot_counts_as_well(make_runner: MakeRunner, often: None) -> None:
     runner = await make_runner(container_disk_limit=8 * MIB)
     dockerfile = f"FROM {BASE_IMAGE}\nUSER 0\nCMD {json.dumps(['python3', '-c', LENT])}\n"
@@ -193,6 +207,10 @@ async def test_an_engine_that_refuses_the_count_is_said_once(
     async def answer(*_: object, **__: object) -> dict[str, int]:
         raise answers.pop(0)
 
+    async def remove(*_: object) -> None:
+        """No former count has left anything."""
+
+    monkeypatch.setattr(containers, "remove", remove)
     monkeypatch.setattr(hidden_files, "json_answer", answer)
     hidden = HiddenFiles(Engine("unix:///nowhere"), Settings.load(worker_token="x"))
     for _ in range(2):

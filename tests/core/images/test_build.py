@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import MakeRunner, RunnerUnderTest
 from tests.core.images.building import FROM, Builder
 
-from bot_runner_worker.engine import builds, containers
+from bot_runner_worker.engine import Engine, builds, containers
 from bot_runner_worker.engine import images as engine_images
 from bot_runner_worker.images.disk import EngineDisk
 from bot_runner_worker.model.errors import Rejected
@@ -58,17 +58,8 @@ except OSError as error:
     assert error.code == "BUILD_FAILED"
     assert "BUILD_PIDS_LIMIT" in error.hint
     (line,) = [line for line in error.details["log"] if line.startswith("processes: ")]
-    # The limit comes some milliseconds after the start; memory alone would let it go on to thousands.
-    assert int(line.split()[1]) <= 1000
+    assert int(line.split()[1]) <= 50
     assert "temporarily unavailable" in line
-
-
-@pytest.mark.slow
-async def test_every_step_has_the_limit_of_processes(make_runner: MakeRunner) -> None:
-    builder = await builder_with(make_runner, build_pids_limit=50)
-    show = "RUN sleep 0.5; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; false\n"
-    error = await builder.failure(FROM + "RUN true\n" + show)
-    assert "50" in error.details["log"]
 
 
 @pytest.mark.engine
@@ -85,7 +76,7 @@ async def test_memory_is_not_blamed_for_another_kill(builder: Builder) -> None:
     """Exit code 137 comes from any SIGKILL."""
     error = await builder.failure(FROM + "RUN sh -c 'kill -9 $$'; exit $?\n")
     assert "137" in error.message
-    assert "no lack of memory" in error.hint
+    assert "not for lack of memory" in error.hint
 
 
 @pytest.mark.slow
@@ -97,21 +88,61 @@ async def test_a_huge_file_is_refused_by_the_kernel(make_runner: MakeRunner) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", ["", " ---> Running in 0123456789ab\n"])
-async def test_many_files_are_too_much_as_well(make_runner: MakeRunner, words: str) -> None:
-    """Whatever the step says, such as that another container is its own."""
+async def test_many_files_are_too_much_as_well(make_runner: MakeRunner) -> None:
     builder = await builder_with(make_runner, max_image_size="300m")
-    code = f"""
-import os, time
-os.write(1, {words.encode()!r})
+    code = """
+import time
 for number in range(40):
     time.sleep(0.1)
-    open(f"/{{number}}", "wb").write(bytes(50_000_000))
+    open(f"/{number}", "wb").write(bytes(50_000_000))
 time.sleep(30)
 """
     error = await builder.failure(run_python(code))
     assert error.code == "BUILD_LIMIT_EXCEEDED"
     assert error.details["limit"] == "disk"
+
+
+@pytest.mark.engine
+async def test_files_of_holes_never_come_to_take_room(make_runner: MakeRunner) -> None:
+    """They are written in no time; whoever made an image of them would fill each, and be at it for long."""
+    builder = await builder_with(make_runner, max_image_size="300m")
+    disk = EngineDisk(builder.runner.engine, builder.runner.settings)
+    free = [await disk.free() or 0]
+    code = "for n in range(40): open(f'/x{n}', 'wb').truncate(200_000_000)"
+    building = asyncio.create_task(builder.failure(run_python(code)))
+    while not building.done():
+        await asyncio.wait([building], timeout=0.1)
+        free.append(await disk.free() or 0)
+    error = await building
+    assert (error.code, error.details["limit"]) == ("BUILD_LIMIT_EXCEEDED", "disk")
+    # Others write at the same time, but not 8 GB.
+    assert max(free) - min(free) < 2_000_000_000
+
+
+@pytest.mark.slow
+async def test_empty_files_take_room_as_well(make_runner: MakeRunner) -> None:
+    """Of many, an image takes the Engine minutes."""
+    builder = await builder_with(make_runner, max_image_size="200m")
+    code = "for n in range(100_000): open(f'/tmp/{n}', 'w').close()"
+    error = await builder.failure(run_python(code))
+    assert (error.code, error.details["limit"]) == ("BUILD_LIMIT_EXCEEDED", "disk")
+
+
+@pytest.mark.engine
+async def test_a_step_may_not_forge_packets_nor_gain_privileges(builder: Builder) -> None:
+    code = """
+import socket
+try:
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+except PermissionError:
+    print("no raw socket")
+for line in open("/proc/self/status"):
+    if line.startswith(("NoNewPrivs", "Seccomp:")):
+        print(*line.split())
+raise SystemExit(1)
+"""
+    error = await builder.failure(run_python(code))
+    assert error.details["log"][-3:] == ["no raw socket", "NoNewPrivs: 1", "Seccomp: 2"]
 
 
 @pytest.mark.engine
@@ -145,19 +176,6 @@ async def test_the_sum_of_the_steps_is_limited_while_they_go_on(make_runner: Mak
     error = await builder.failure(dockerfile, files={"big": bytes(45_000_000)})
     assert error.code == "BUILD_LIMIT_EXCEEDED"
     assert error.details["limit"] == "disk"
-
-
-@pytest.mark.slow
-async def test_images_that_a_step_only_prints_hide_none(make_runner: MakeRunner) -> None:
-    builder = await builder_with(make_runner, max_image_size="120m")
-    ids = "".join(f" ---> {n:012x}\n" for n in range(300))
-    say = f"import sys, time\nfor line in {ids!r}.splitlines(True): print(line, end='', flush=True)"
-    code = "open('/x{}', 'wb').write(bytes(45_000_000))\n"
-    steps = [PYTHON.format(json.dumps(code.format(n) + say)) for n in range(6)]
-    error = await builder.failure(FROM + "".join(steps) + "RUN sleep 100\n")
-    assert (error.code, error.details["limit"]) == ("BUILD_LIMIT_EXCEEDED", "disk")
-    endless = "n = 0\nwhile True: n += 1; print(f' ---> {n:012x}', flush=True)"
-    assert (await builder.failure(run_python(endless))).code == "BUILD_LIMIT_EXCEEDED"
 
 
 @pytest.mark.slow
@@ -227,8 +245,8 @@ async def test_a_cancelled_build_ends_in_the_middle_of_its_step_and_leaves_nothi
     assert await builder.runner.leftovers() == []
 
 
-# 0 while the context is sent; 2 is the runner's own LABEL.
-STEPS = [pytest.param(n, marks=pytest.mark.engine if n in (3, 8) else pytest.mark.slow) for n in range(9)]
+# 0 at once; then FROM, ENV, COPY, and so on.
+STEPS = [pytest.param(n, marks=pytest.mark.engine if n in (3, 7) else pytest.mark.slow) for n in range(8)]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -252,22 +270,22 @@ async def test_a_build_that_is_ended_begins_no_further_step(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Engine copies outside of any container: nobody could end that by killing something."""
-    real, after = builds.BuildTrace.note, list[str]()
+    real, made = builds.build, list[dict[str, None]]()
 
-    async def note(trace: builds.BuildTrace, text: str) -> None:
-        if trace.cancelled and text.startswith(" ---> "):
-            after.append(text)
-        await real(trace, text)
+    async def build(engine: Engine, *, images: dict[str, None], **more: Any) -> str:
+        made.append(images)
+        return await real(engine, images=images, **more)
 
-    monkeypatch.setattr(builds.BuildTrace, "note", note)
+    monkeypatch.setattr(builds, "build", build)
     begun = asyncio.Event()
     builder.on_report = lambda message: message.startswith("step 8 ") and begun.set()
     dockerfile = FROM + "".join(f"COPY big /x{n}\n" for n in range(60))
     task = asyncio.create_task(builder.build(dockerfile, {"big": bytes(20_000_000)}))
     await begun.wait()
+    before = len(made[0])
     task.cancel()
     await asyncio.wait([task])
-    assert len(after) <= 2, after
+    assert len(made[0]) <= before + 2
     assert await builder.runner.leftovers() == []
 
 
@@ -278,41 +296,6 @@ async def test_a_build_that_comes_to_its_end_in_spite_of_a_limit_leaves_nothing(
     builder = await builder_with(make_runner, build_output_limit="1m")
     error = await builder.failure(run_python("print('x' * 2_000_000)"))
     assert error.details["limit"] == "output"
-
-
-@pytest.mark.slow
-async def test_a_step_that_is_listed_but_not_described_yet_is_waited_for(
-    builder: Builder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, looks = containers.inspect, iter(range(10))
-
-    async def too_early(*arguments: Any, **options: Any) -> dict[str, Any] | None:
-        return None if next(looks, None) is not None else await real(*arguments, **options)
-
-    task = asyncio.create_task(builder.build(FROM + "RUN sleep 1000\n"))
-    await until(lambda: runs(builder, "sleep 1000"))
-    monkeypatch.setattr(containers, "inspect", too_early)
-    task.cancel()
-    await asyncio.wait([task])
-    assert await builder.containers() == []
-    assert await builder.runner.leftovers() == []
-
-
-@pytest.mark.slow
-async def test_what_a_step_prints_about_others_is_not_believed(builder: Builder) -> None:
-    engine = builder.runner.engine
-    outcome = await builder.runner.start()
-    bot = outcome.data["container_id"]
-    base = await engine.json("GET", f"images/{builder.runner.settings.base_image}/json")
-    lies = f" ---> Running in {bot[:12]}\n", f" ---> {base['Id'][7:19]}\n"
-    say = "os.write(1, lie.encode()); time.sleep(.3)"
-    code = f"import os, time\nfor lie in {lies!r}: {say}\nraise SystemExit(1)"
-    with pytest.raises(Exception, match="build failed"):
-        await builder.build(run_python(code))
-    host = (await containers.inspect(engine, bot) or {})["HostConfig"]
-    assert host["PidsLimit"] == builder.runner.settings.container_pids_limit
-    assert (await containers.inspect(engine, bot) or {})["State"]["Running"]
-    assert (await engine.json("GET", f"images/{base['Id']}/json"))["Id"] == base["Id"]
 
 
 @pytest.mark.engine
@@ -422,10 +405,10 @@ async def test_a_build_whose_step_another_worker_removed_is_done_again(
     """
     real, faults = builds.build, iter([lost, lost])
 
-    async def unlucky(*arguments: Any, **options: Any) -> None:
+    async def unlucky(*arguments: Any, **options: Any) -> str:
         if (fault := next(faults, None)) is not None:
             raise builds.BuildError(fault, [])
-        await real(*arguments, **options)
+        return await real(*arguments, **options)
 
     monkeypatch.setattr(builds, "build", unlucky)
     assert (await builder.build(FROM + "ENV a=b\n")).id

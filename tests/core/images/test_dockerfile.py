@@ -42,7 +42,7 @@ def images_of(text: str) -> list[str]:
 def rendered(text: str, files: Mapping[str, bytes] | None = None, **image: object) -> list[str]:
     vetted = vet(text, files)
     images = {each: Image(f"ID({each.familiar})", each.familiar, **image) for each in vetted.images}  # type: ignore[arg-type]
-    return vetted.render(images, LABELS).splitlines()
+    return str(vetted.resolved(images, LABELS)).splitlines()
 
 
 def refusal(text: str, files: Mapping[str, bytes] | None = None, max_image_size: int = 64 * MIB) -> Rejected:
@@ -187,7 +187,7 @@ def test_onbuild_of_a_base_image_is_refused() -> None:
     vetted = vet("FROM python")
     image = Image("ID", "python", triggers=("ADD http://127.0.0.1/ /x",))
     with pytest.raises(Rejected) as caught:
-        vetted.render({ImageReference.parse("python"): image}, LABELS)
+        vetted.resolved({ImageReference.parse("python"): image}, LABELS)
     assert caught.value.code == "DOCKERFILE_REFUSED"
 
 

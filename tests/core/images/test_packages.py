@@ -150,7 +150,7 @@ async def test_each_installation_is_alone_on_its_network(
     wanted = [["victim"], ["other"], ["victim", "other"]]
     await asyncio.gather(*(start(runner, *each, user_id=each[-1] + each[0]) for each in wanted))
     await runner.runner.images.packages.wait_closed()
-    assert len(set(found)) == len(found) == len(wanted) + 1  # uv itself
+    assert len(set(found)) == len(found) == len(wanted) + 2  # the CA bundle, and uv itself
     left = await runner.leftovers("networks")
     assert not any(name in each for each in left for name in found), left
 

@@ -54,6 +54,12 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def ports(frame: bytes) -> tuple[bytes, bytes]:
+    """The source's and the target's port, for TCP."""
+    at = 14 + (frame[14] & 15) * 4
+    return frame[at : at + 2], frame[at + 2 : at + 4]
+
+
 def changed(frame: bytes, mac: bytes, source: bytes) -> bytes:
     """A frame for its true receiver, that says something else."""
     header = 14 + (frame[14] & 15) * 4
@@ -74,6 +80,8 @@ def main(url: str, how: str) -> None:
         unsent.connect((socket.inet_ntoa(gateway), 9))
         own = socket.inet_aton(unsent.getsockname()[0])
     neighbours = [address for address in addresses if address not in (gateway, own)]
+    # What is still sent to somebody who had an address here before is nobody's download.
+    port = struct.pack(">H", int(url.rpartition(":")[2]))
     macs: dict[bytes, bytes] = {}
     seen = sent_on = 0
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ANY))
@@ -106,7 +114,7 @@ def main(url: str, how: str) -> None:
             continue
         if kind == ARP and frame[20:22] == struct.pack(">H", REPLY) and frame[28:32] != gateway:
             macs[frame[28:32]] = frame[22:28]
-        elif kind == IPV4 and own not in (frame[26:30], frame[30:34]) and frame[30] < 224:
+        elif kind == IPV4 and own not in (frame[26:30], frame[30:34]) and port in ports(frame):
             seen += 1
             if how == "change" and frame[:6] == MADE_UP and frame[30:34] in macs:
                 raw.send(changed(frame, macs[frame[30:34]], mac))

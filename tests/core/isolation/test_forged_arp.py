@@ -14,6 +14,7 @@ from tests.core.images.building import FROM, Builder
 from tests.core.isolation.test_firewall import applied
 
 from bot_runner_stack.engine import bridge_address
+from bot_runner_worker.images import run_steps
 from bot_runner_worker.isolation.firewall import rules_of
 from bot_runner_worker.model.errors import Rejected
 from bot_runner_worker.networks.prewarm import PrewarmedNetworks
@@ -91,9 +92,16 @@ def server() -> Iterator[tuple[str, type[_Server]]]:
 
 @pytest.fixture
 async def builder(
-    make_runner: MakeRunner, bridge_prefix: str, server: tuple[str, type[_Server]]
+    make_runner: MakeRunner,
+    bridge_prefix: str,
+    server: tuple[str, type[_Server]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Builder]:
-    """Builds in networks whose bridges no rule speaks of, or rules that let the server through."""
+    """Builds in networks whose bridges no rule speaks of, or rules that let the server through.
+
+    Their steps may forge, which no step may otherwise: here, the network alone must hold.
+    """
+    monkeypatch.setattr(run_steps, "CAPABILITIES", (*run_steps.CAPABILITIES, "NET_RAW"))
     builder = Builder(await make_runner(bridge_prefix=bridge_prefix, firewall_allow=server[0]))
     yield builder
     await builder.store.close()

@@ -11,7 +11,7 @@ from tests.core.examples import answer, nothing_left, status
 from tests.core.images.test_gc import archive_of_a_bot
 from tests.core.tasks.slow_starts import SlowStart, build_step, slow_step
 
-from bot_runner_worker.engine import builds as engine_builds
+from bot_runner_worker.images.build import BuildSandbox
 from bot_runner_worker.runner import Runner
 from bot_runner_worker.settings import Settings
 from bot_runner_worker.testing.memory_runner import MemoryRunner, memory_runner
@@ -173,13 +173,13 @@ async def test_two_identical_builds_at_once_are_done_once(
     runner: RunnerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builds = []
-    real = engine_builds.build
+    real = BuildSandbox.build
 
-    async def counted(*args: Any, **kwargs: Any) -> None:
+    async def counted(sandbox: BuildSandbox, **kwargs: Any) -> None:
         builds.append(kwargs["tag"])
-        await real(*args, **kwargs)
+        await real(sandbox, **kwargs)
 
-    monkeypatch.setattr(engine_builds, "build", counted)
+    monkeypatch.setattr(BuildSandbox, "build", counted)
     # A tenant's own builds are never shared with others; what all may share, see test_packages.py.
     project = {"deployment_mode": "custom", "archive": archive_of_a_bot()}
     bots = ("one", "two", "three")

@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Any
 
-from bot_runner_worker.containers import hardened
+from bot_runner_worker.containers import folder_in_memory, hardened
 from bot_runner_worker.engine import Engine, EngineError, containers
 from bot_runner_worker.model import identity
 from bot_runner_worker.model.errors import Code, Rejected
@@ -83,7 +83,8 @@ def container_config(spec: BotSpec, settings: Settings, network: str, cpu: float
     }
     config["HostConfig"] |= _granted(options)
     # A volume of the image would be a directory without any limit on the host.
-    if mounts := [*map(_in_memory, tmpfs.items()), *map(_mount, options.mounts)]:
+    in_memory = [folder_in_memory(path, size) for path, size in tmpfs.items()]
+    if mounts := [*in_memory, *map(_mount, options.mounts)]:
         config["HostConfig"]["Mounts"] = mounts
     if settings.container_runtime is not None:
         config["HostConfig"]["Runtime"] = settings.container_runtime
@@ -139,22 +140,6 @@ def mount_points(spec: BotSpec) -> list[str]:
     """The paths in a bot's container at which something is mounted."""
     options = spec.options
     return [*spec.image.volumes, *options.tmpfs, *(mount.target for mount in options.mounts)]
-
-
-def _in_memory(folder: tuple[str, int]) -> dict[str, Any]:
-    """The mount of a folder in memory.
-
-    It is a nameless volume, which goes with its container, and not a tmpfs of the container's own: before
-    each start, runc looks where a volume ends up and refuses ``/proc``, but not where a tmpfs does (1.1.5).
-    By then a bot may have put a link where the folder above it was.
-
-    Args:
-        folder: Absolute path, and bytes.
-    """
-    path, size = folder
-    in_memory = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},nosuid,nodev,noexec"}
-    driver = {"Name": "local", "Options": in_memory}
-    return {"Type": "volume", "Target": path, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hidden files of bots: what the Engine leaves out when it adds up what a bot has written.
+"""Hidden files of bots and builds: what the Engine leaves out when it adds up what a container has written.
 
 These are files that were deleted but are open or mapped still, and those that the Engine lends to each
 container (``/etc/hosts``, ``/etc/hostname``, ``/etc/resolv.conf``): they lie beside its disk, and root may
@@ -84,17 +84,17 @@ class HiddenFiles:
             shrank = self._free - room.size > self._fall
         return self._duty.is_due() or (shrank and self._duty.is_due(URGENT_SHARE))
 
-    async def count(self, bots: Iterable[str], room: Room | None) -> Mapping[str, Hidden]:
-        """Count the hidden files of bots; returns nothing if the Engine refuses.
+    async def count(self, ids: Iterable[str], room: Room | None) -> Mapping[str, Hidden]:
+        """Count hidden files; returns nothing if the Engine refuses.
 
         Args:
-            bots: Ids of their containers, which run.
+            ids: Of containers, which run.
             room: The free space of their disk, if it is known.
         """
         self._free = room.size if room is not None else None
         begun = monotonic()
         try:
-            found = await self._ask(list(bots))
+            found = await self._ask(list(ids))
         except (*ENGINE_TROUBLE, TimeoutError, ValueError) as error:
             if not self._failing:
                 logger.warning(
@@ -107,8 +107,8 @@ class HiddenFiles:
         self._failing = False
         return found
 
-    async def _ask(self, bots: list[str]) -> dict[str, Hidden]:
-        if not bots:
+    async def _ask(self, ids: list[str]) -> dict[str, Hidden]:
+        if not ids:
             return {}
         name, config = probe_container(
             self._settings,
@@ -116,7 +116,7 @@ class HiddenFiles:
             key=_KEY,
             user="0:0",
             memory=256 * MIB,
-            environment={"CONTAINERS": json.dumps(bots)},
+            environment={"CONTAINERS": json.dumps(ids)},
         )
         host = config["HostConfig"]
         # The host's processes and user ids, but not its files, network or devices.

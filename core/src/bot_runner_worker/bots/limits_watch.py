@@ -13,7 +13,7 @@ whether they were printed close together. Only where they were is the output fol
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import monotonic
@@ -23,12 +23,13 @@ from bot_runner_worker.bots.admission import Admission
 from bot_runner_worker.bots.announcements import Announcer
 from bot_runner_worker.bots.hidden_files import Hidden, HiddenFiles
 from bot_runner_worker.bots.protocol import BotRuntime
+from bot_runner_worker.containers import bytes_written
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError, containers, logs
 from bot_runner_worker.engine.logs import LogTail
 from bot_runner_worker.images.disk import EngineDisk, Room
 from bot_runner_worker.images.gc import ImageCollector
 from bot_runner_worker.model.errors import BotRunnerError
-from bot_runner_worker.model.identity import BOT_ID, NAMESPACE, ROLE, BotKey
+from bot_runner_worker.model.identity import BOT_ID, BUILD_ROLE, NAMESPACE, ROLE, BotKey
 from bot_runner_worker.model.quantities import MIB
 from bot_runner_worker.model.spec import EndReason
 from bot_runner_worker.settings import Settings
@@ -53,12 +54,6 @@ DISK_SHARE, URGENT_SHARE = 0.03, 0.25
 
 FALL = Room(size=48 * MIB, files=20_000)
 """A look out of turn comes when the room has become this much less since the last."""
-
-SLOW_WALK = 0.25
-"""A walk that takes longer (in seconds) had many files: then they are counted, too."""
-
-SMALLEST_FILE = 4096
-"""Bytes that a file takes at least on most file systems; the Engine adds up their lengths."""
 
 LOG_INTERVAL, LOG_SHARE = 3.0, 0.03
 """Shortest time between two looks at all logs, in seconds, and the part of the time that they may take: with
@@ -137,6 +132,7 @@ class DiskWatch:
         self._engine = engine
         self._namespace = settings.runner_namespace
         self._limit = settings.container_disk_limit
+        self._max_image_size = settings.max_image_size
         self._disk = EngineDisk(engine, settings)
         self._hidden = HiddenFiles(engine, settings)
         self._found: Mapping[str, Hidden] = {}
@@ -161,10 +157,21 @@ class DiskWatch:
         try:
             bots = await running_bots(self._engine, self._namespace)
             # What was hidden at an earlier count may be gone by now.
-            self._found = await self._hidden.count(bots, room) if counts else {}
+            self._found = await self._count_hidden(bots, room) if counts else {}
             await _check_each(bots, self._check, on_violation, at_once=_DISKS_AT_ONCE)
         finally:
             self._duty.looked(self._took)
+
+    async def _count_hidden(self, bots: Iterable[str], room: Room | None) -> Mapping[str, Hidden]:
+        """Count hidden files; a step of a build that hides more than an image may have is killed."""
+        builds = await containers.list_by_labels(self._engine, {NAMESPACE: self._namespace, ROLE: BUILD_ROLE})
+        steps = [row["Id"] for row in builds if row["State"] == "running"]
+        found = await self._hidden.count([*bots, *steps], room)
+        for step in steps:
+            if found.get(step, Hidden()).size > self._max_image_size:
+                logger.warning("killing the step %s of a build for the files that it hides", step[:12])
+                await containers.kill(self._engine, step)
+        return found
 
     def _shrank(self, room: Room | None) -> bool:
         if room is None or self._room is None:
@@ -176,7 +183,7 @@ class DiskWatch:
     async def _check(self, bot: BotKey, container: str) -> LimitViolation | None:
         begun = monotonic()
         try:
-            used = await self._used(container)
+            used = await bytes_written(self._engine, container, enough=self._limit)
         finally:
             self._took += monotonic() - begun
         hidden = self._found.get(container, Hidden())
@@ -191,16 +198,6 @@ class DiskWatch:
             "limit_bytes": self._limit,
         }
         return LimitViolation(bot, container, EndReason.DISK_LIMIT, details)
-
-    async def _used(self, container: str) -> int:
-        begun = monotonic()
-        found = await containers.inspect(self._engine, container, size=True)
-        used = int(found.get("SizeRw", 0)) if found is not None else 0
-        if used > self._limit or monotonic() - begun < SLOW_WALK:
-            return used
-        enough = (self._limit - used) // SMALLEST_FILE + 1
-        files = await containers.count_changes(self._engine, container, enough=enough)
-        return used + files * SMALLEST_FILE
 
 
 class LogWatch:

@@ -18,26 +18,26 @@ async def wait(engine: Engine, container: str) -> int:
 
 
 async def commit(
-    engine: Engine, container: str, reference: str, *, image: str, labels: Mapping[str, str]
-) -> None:
-    """Make an image of what a container has written.
-
-    It has the configuration of the container's own image.
+    engine: Engine, container: str, config: Mapping[str, Any], *, reference: str = "", comment: str = ""
+) -> str:
+    """Make an image of what a container has written; returns its id.
 
     Args:
         engine: The Engine.
-        container: Name or id; it has ended.
-        reference: Tag of the new image.
-        image: Id of the image that the container was made from.
-        labels: Labels to add.
+        container: Name or id; it has ended. Its variables and labels become the image's as well, and so does
+            its health check if the configuration has none.
+        config: The image's configuration. Without command and entrypoint, the image has none: the container's
+            must be its entrypoint.
+        reference: Tag of the new image, if it gets one.
+        comment: For its history.
     """
-    config = dict((await engine.json("GET", f"images/{image}/json"))["Config"])
-    # The Engine fills what is missing from the container, whose command is not for the image.
-    config["Cmd"] = config.get("Cmd") or ["python3"]
-    config["Labels"] = {**(config.get("Labels") or {}), **labels}
+    # The Engine fills what is missing from the container (moby, runconfig/merge.go), but not an empty list.
+    body = dict(config) | {key: config.get(key) or [] for key in ("Cmd", "Entrypoint")}
     repository, _, tag = reference.rpartition(":")
-    params = {"container": container, "repo": repository, "tag": tag, "pause": False}
-    await engine.json("POST", "commit", params=params, body=config, seconds=600)
+    params = {"container": container, "pause": False, "comment": comment or None}
+    named = {"repo": repository, "tag": tag} if reference else {}
+    answer = await engine.json("POST", "commit", params=params | named, body=body, seconds=600)
+    return str(answer["Id"])
 
 
 async def create(engine: Engine, name: str, config: Mapping[str, Any]) -> str:
@@ -179,11 +179,6 @@ async def unpause(engine: Engine, container: str) -> None:
     except EngineError as error:
         if not (error.not_found or error.conflict or "not paused" in error.message):
             raise
-
-
-async def set_process_limit(engine: Engine, container: str, limit: int) -> None:
-    """Limit the processes and threads of a container, running or not."""
-    await engine.json("POST", f"containers/{container}/update", body={"PidsLimit": limit})
 
 
 async def set_cpu_limit(engine: Engine, container: str, cores: float) -> None:

@@ -76,26 +76,6 @@ async def container_events(
                     yield event
 
 
-async def recent(engine: Engine, action: str, labels: Mapping[str, str]) -> list[ContainerEvent]:
-    """The events of one kind among the last 256 of the Engine.
-
-    Args:
-        engine: The Engine.
-        action: Such as ``oom``.
-        labels: Labels that the containers carry.
-
-    Raises:
-        EngineError: If the Engine refuses.
-        Unavailable: If the Engine does not answer.
-    """
-    # The Engine ends the stream at once, since this moment of its own clock is over by then.
-    now = (await engine.time()).timestamp()
-    params = {"since": "1", "until": f"{now:.6f}", "filters": _filters(labels) | {"event": [action]}}
-    async with aclosing(engine.stream_json("GET", "events", params=params)) as lines:
-        found = [_event(line) async for line in lines]
-    return [event for event in found if event.has_labels(labels)]
-
-
 def _filters(labels: Mapping[str, str]) -> dict[str, list[str]]:
     return {"type": ["container"], "label": label_filter(labels)}
 

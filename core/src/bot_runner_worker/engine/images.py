@@ -31,10 +31,32 @@ async def inspect(engine: Engine, reference: str) -> Image | None:
     )
 
 
+async def config(engine: Engine, image_id: str) -> dict[str, Any]:
+    """An image's configuration as the API has it, for a container or another image.
+
+    Raises:
+        EngineError: 404 if there is none.
+    """
+    return dict((await engine.json("GET", f"{_path(image_id)}/json"))["Config"] or {})
+
+
+async def find_child(engine: Engine, parent: str, labels: Mapping[str, str]) -> str | None:
+    """The id of an image that was made of another one; ``None`` if there is none.
+
+    Args:
+        engine: The Engine.
+        parent: Id of the other image.
+        labels: What it carries. Images that are made of it carry the same.
+    """
+    filters = {"label": label_filter(labels)}
+    rows = await engine.json("GET", "images/json", params={"all": True, "filters": filters})
+    return next((row["Id"] for row in rows if row.get("ParentId") == parent), None)
+
+
 async def layer_size(engine: Engine, short_id: str, labels: Mapping[str, str]) -> int:
     """Bytes that an image adds to the one that it was built on.
 
-    0 for one that is gone, or without these labels: what a build's step prints may name any other.
+    0 for one that is gone, or without these labels, such as the image that a build begins with.
 
     Args:
         engine: The Engine.

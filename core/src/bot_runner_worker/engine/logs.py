@@ -1,9 +1,10 @@
-"""API calls for container logs."""
+"""API calls for the output and the logs of containers."""
 
 import asyncio
+import codecs
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -69,20 +70,25 @@ async def read(
     return [*lines, *open_lines.values()]
 
 
-async def follow(engine: Engine, container: str) -> AsyncGenerator[str, None]:
-    """Yield a container's output in pieces, from its beginning to its end.
+@contextlib.asynccontextmanager
+async def attached(engine: Engine, container: str) -> AsyncIterator[AsyncIterator[str]]:
+    """Attach to a container that has not started; yields its output in pieces, to its end.
 
-    Use it with :func:`asyncio.timeout` and :func:`contextlib.aclosing`.
+    Nothing of it need be in a log. A container that prints more than is read waits.
 
     Args:
         engine: The Engine.
         container: Name or id.
     """
-    params = {"stdout": True, "stderr": True, "follow": True}
-    async with engine.request("GET", f"containers/{container}/logs", params=params, seconds=None) as response:
-        async for frames in _frames(response.content.iter_any()):
-            for _, payload in frames:
-                yield payload.decode(errors="replace")
+    params = {"stream": True, "stdout": True, "stderr": True}
+    async with engine.request("POST", f"containers/{container}/attach", params=params, seconds=None) as said:
+        yield _texts(_frames(said.content.iter_any()))
+
+
+async def _texts(chunks: AsyncIterator[list[tuple[int, bytes]]]) -> AsyncIterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    async for frames in chunks:
+        yield decoder.decode(b"".join(payload for _, payload in frames))
 
 
 async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[tuple[int, bytes]]]:

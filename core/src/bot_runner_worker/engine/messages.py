@@ -96,8 +96,8 @@ _HOST_PATH = re.compile(
 )
 
 
-def cause_of(message: str) -> Cause:
-    """Why a container could not be created or started.
+def known_cause(message: str) -> Cause | None:
+    """Why a container could not be created or started; ``None`` if the message is about something else.
 
     Args:
         message: The Engine's message.
@@ -105,7 +105,16 @@ def cause_of(message: str) -> Cause:
     for pattern, reason, hint in _CAUSES:
         if found := re.search(pattern, message):
             return Cause(reason.format(*found.groups()), hint)
-    return _OTHER
+    return _OTHER if _OF_RUNTIME.search(message) else None
+
+
+def cause_of(message: str) -> Cause:
+    """Why a container could not be created or started.
+
+    Args:
+        message: The Engine's message.
+    """
+    return known_cause(message) or _OTHER
 
 
 def shown(message: str) -> str:

@@ -37,8 +37,8 @@ _NOT_FOUND_HINT = "A command was not found; install it in an earlier step, or us
 # SIGKILL has many senders: only the Engine knows whether memory was lacking.
 _KILLED_HINTS = {
     True: "The build ran out of memory; let it use less, or ask the operator to raise BUILD_MEMORY_LIMIT.",
-    False: "A process of the build was killed; the Engine reports no lack of memory. Try again.",
-    None: "A process of the build was killed; it may have run out of memory (BUILD_MEMORY_LIMIT).",
+    False: "A process of the build was killed, and not for lack of memory. It may have filled the disk with "
+    "files that it deleted but kept open; if not, try again.",
 }
 # All base images are there and named by their ids.
 _LOST_STEP = re.compile(

@@ -117,6 +117,10 @@ class BuildContext:
         async for chunk in self._part(0 if dockerfile is None else span.end, self.size):
             yield chunk
 
+    async def no_files(self, dockerfile: bytes) -> AsyncIterator[bytes]:
+        """Yield a tar of a Dockerfile alone, for instructions that copy nothing of the context."""
+        yield _entry(self.dockerfile, dockerfile) + bytes(2 * tarfile.BLOCKSIZE)
+
     async def _part(self, position: int, end: int) -> AsyncIterator[bytes]:
         while position < end:
             self.tar.seek(position)

@@ -11,12 +11,13 @@ from weakref import WeakValueDictionary
 from bot_runner_worker.aio import FairQueue
 from bot_runner_worker.engine import ENGINE_TROUBLE, Engine, EngineError
 from bot_runner_worker.engine import images as engine_images
-from bot_runner_worker.engine.builds import BuildError, EndlessOutput
+from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.images import build_errors
 from bot_runner_worker.images import dockerfile as dockerfiles
 from bot_runner_worker.images.base import network_context, ready_base_image, silent
 from bot_runner_worker.images.build import BuildSandbox
 from bot_runner_worker.images.context import BuildContext
+from bot_runner_worker.images.dockerfile import ParsedDockerfile
 from bot_runner_worker.images.gc import ImageUsage
 from bot_runner_worker.images.packages import Making, PackageInstaller, pip_context
 from bot_runner_worker.images.pull import ImagePuller, check_image
@@ -179,7 +180,8 @@ class ImageStore:
         # An image that one tenant's Dockerfile made may hold what that tenant alone could fetch.
         owner = "" if context.shared else tenant
         # The Dockerfile names its base images by their ids: a base that has moved on makes another image.
-        reference = self._tag(context.digest, hashlib.sha256(dockerfile).hexdigest(), owner)
+        text = hashlib.sha256(str(dockerfile).encode()).hexdigest()
+        reference = self._tag(context.digest, text, owner)
         image = await engine_images.inspect(self._engine, reference)
         was_there = image is not None
         if image is None:
@@ -212,19 +214,21 @@ class ImageStore:
             await engine_images.remove(self._engine, image.reference)
             raise
 
-    async def _dockerfile(self, context: BuildContext, report: Progress) -> tuple[bytes, Collection[Image]]:
-        """The Dockerfile for the Engine, and the images that it names."""
+    async def _dockerfile(
+        self, context: BuildContext, report: Progress
+    ) -> tuple[ParsedDockerfile, Collection[Image]]:
+        """What is built, and the images that it names."""
         parsed = dockerfiles.parse(context.read_dockerfile(dockerfiles.MAX_SIZE + 1))
         labels = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE}
         if context.shared or context.generated:
-            return dockerfiles.with_labels(parsed, labels).encode(), ()
+            return dockerfiles.with_labels(parsed, labels), ()
         platform = await self._engine.platform()
         vetted = dockerfiles.vet(parsed, platform, context, self._settings.max_image_size)
         images = {each: await self._puller.obtain(each, None, report) for each in vetted.images}
-        return vetted.render(images, labels).encode(), images.values()
+        return vetted.resolved(images, labels), images.values()
 
     async def _build(
-        self, reference: str, context: BuildContext, dockerfile: bytes, report: Progress
+        self, reference: str, context: BuildContext, dockerfile: ParsedDockerfile, report: Progress
     ) -> None:
         with _author_errors(self._settings):
             for attempt in range(_BUILD_ATTEMPTS):
@@ -232,8 +236,8 @@ class ImageStore:
                     async with self._networks.taken() as network:
                         await self._sandbox.build(
                             tag=reference,
-                            tar=context.chunks(dockerfile),
-                            dockerfile=context.dockerfile,
+                            context=context,
+                            dockerfile=dockerfile,
                             network=network,
                             # Predefined arguments: known without ARG, and kept out of the image's history.
                             arguments=self._settings.proxy_environment(),
@@ -251,8 +255,6 @@ def _author_errors(settings: Settings) -> Iterator[None]:
     """Turn what ends a build into errors for the bot's author."""
     try:
         yield
-    except EndlessOutput as error:
-        raise build_errors.output_exceeded(settings, error.log) from error
     except BuildError as error:
         raise build_errors.failed(error) from error
     except TimeoutError as error:

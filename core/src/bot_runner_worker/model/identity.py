@@ -31,6 +31,9 @@ ROLE = LABEL_PREFIX + "role"
 BUILD_ROLE = "build"
 """Role of the containers of a build's steps, and of the images that they make."""
 
+STEP = LABEL_PREFIX + "step"
+"""What was run to make an image of a build's step, on which image, and with which variables: a digest."""
+
 CONTENT = LABEL_PREFIX + "content"
 """Label of images of ours that are the same to a bot although their ids differ."""
 

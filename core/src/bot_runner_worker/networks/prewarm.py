@@ -4,9 +4,8 @@ The Engine can neither rename nor relabel a network: whose a prewarmed one becom
 that is created with it. Until then it belongs to the process that created it; those of former processes are
 removed (:mod:`bot_runner_worker.bots.cleanup`). So is one that a build has to itself, while it goes on.
 
-A build needs a bridge of its own. The Engine's builder has no way to take NET_RAW from a step
-(``securityopt`` of ``POST /build`` is for Windows only), and whoever shares a bridge with it gets the ARP
-that it forges: ``enable_icc`` drops neither that nor frames that belong to an established connection.
+A build needs a bridge of its own. Whoever shares one with a program that may forge ARP gets what it forges:
+``enable_icc`` drops neither that nor frames that belong to an established connection.
 """
 
 import asyncio

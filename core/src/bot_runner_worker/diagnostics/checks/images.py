@@ -186,5 +186,7 @@ def _explained(ended: Ended) -> CheckResult:
     if "No matching distribution found" in output:
         return ok(f"answers a build; it does not offer the package {PACKAGE}")
     message = f"pip returned a non-zero code: {ended.code}"
-    error = build_errors.failed(BuildError(message, ended.lines, out_of_memory=ended.out_of_memory))
+    error = build_errors.failed(
+        BuildError(message, ended.lines, exit_code=ended.code, out_of_memory=ended.out_of_memory)
+    )
     return failed(f"{error.message} {output[-300:]}".strip(), error.hint)

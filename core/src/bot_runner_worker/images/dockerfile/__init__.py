@@ -5,8 +5,26 @@ each base image by its id: so nothing is parsed twice in two ways (comments, con
 names), and a name cannot come to mean another image in between.
 """
 
-from bot_runner_worker.images.dockerfile.parser import MAX_SIZE, ParsedDockerfile, parse
+from bot_runner_worker.images.dockerfile.parser import (
+    MAX_SIZE,
+    Instruction,
+    ParsedDockerfile,
+    parse,
+    split_flags,
+)
 from bot_runner_worker.images.dockerfile.rules import vet
 from bot_runner_worker.images.dockerfile.stages import VettedDockerfile, with_labels
+from bot_runner_worker.images.dockerfile.variables import build_arguments, expand
 
-__all__ = ["MAX_SIZE", "ParsedDockerfile", "VettedDockerfile", "parse", "vet", "with_labels"]
+__all__ = [
+    "MAX_SIZE",
+    "Instruction",
+    "ParsedDockerfile",
+    "VettedDockerfile",
+    "build_arguments",
+    "expand",
+    "parse",
+    "split_flags",
+    "vet",
+    "with_labels",
+]

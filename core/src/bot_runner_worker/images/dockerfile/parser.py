@@ -22,10 +22,7 @@ _KNOWN = frozenset(
 )  # fmt: skip
 
 
-BUILDKIT_HINT = (
-    "Builds here use the classic builder, which keeps to limits; write the instruction without what needs "
-    "BuildKit."
-)
+BUILDKIT_HINT = "Builds here use the classic builder; write the instruction without what needs BuildKit."
 
 
 def invalid(line: int, message: str, hint: str = "") -> Rejected:
@@ -50,7 +47,7 @@ class Instruction:
     """One instruction.
 
     Args:
-        line: Where it begins, from 1.
+        line: Where it begins, from 1; 0 for one that the runner has added.
         name: In upper case.
         arguments: All that follows, continuations joined and comments left out.
     """
@@ -74,6 +71,10 @@ class ParsedDockerfile:
 
     escape: str
     instructions: tuple[Instruction, ...]
+
+    def __str__(self) -> str:
+        lines = [] if self.escape == "\\" else [f"# escape={self.escape}"]
+        return "\n".join([*lines, *map(str, self.instructions)]) + "\n"
 
 
 def parse(content: bytes) -> ParsedDockerfile:

@@ -7,7 +7,6 @@ from bot_runner_worker.images.context import BuildContext
 from bot_runner_worker.images.dockerfile.parser import (
     BUILDKIT_HINT,
     MAX_INSTRUCTIONS,
-    QUOTES,
     Instruction,
     ParsedDockerfile,
     invalid,
@@ -17,6 +16,7 @@ from bot_runner_worker.images.dockerfile.parser import (
 )
 from bot_runner_worker.images.dockerfile.sources import CopyRules
 from bot_runner_worker.images.dockerfile.stages import BuildStage, Step, VettedDockerfile
+from bot_runner_worker.images.dockerfile.variables import build_arguments, expand
 from bot_runner_worker.model.errors import Code, Rejected
 from bot_runner_worker.model.identity import LABEL_PREFIX
 from bot_runner_worker.model.image import ImageReference
@@ -25,10 +25,6 @@ _SCRATCH = "scratch"
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _PLAIN_LABELS = re.compile(r"(\s*[\w./-]+=(\"[^\"\\]*\"|'[^'\\]*'|[^\s\"'\\]*)(?=\s|$))+\s*")
 _OWN_PLATFORM = ("$BUILDPLATFORM", "${BUILDPLATFORM}", "$TARGETPLATFORM", "${TARGETPLATFORM}")
-_VARIABLE = re.compile(
-    r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<kind>:[-+])(?P<word>[^{}$]*))?\})", re.ASCII
-)
-_ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:=(\"[^\"\\]*\"|'[^'\\]*'|[^\s\"'\\]*))?(?:\s+|$)", re.ASCII)
 
 
 def vet(
@@ -58,7 +54,7 @@ def vet(
             stages[-1].body.extend(_checked(instruction, names, copies))
         elif instruction.name == "ARG":
             before.append(instruction)
-            variables |= _build_arguments(instruction, variables)
+            variables |= {name: each or "" for name, each in build_arguments(instruction, variables).items()}
         else:
             raise invalid(instruction.line, f"{instruction.name} comes before the first FROM")
     if not stages:
@@ -78,7 +74,7 @@ def _stage(
     if unknown := flags.keys() - {"platform"}:
         raise invalid(line, f"FROM has no flag --{min(unknown)}")
     wanted = flags.get("platform", "")
-    if wanted and wanted not in _OWN_PLATFORM and _expand(wanted, variables, line) != platform:
+    if wanted and wanted not in _OWN_PLATFORM and expand(wanted, variables, line) != platform:
         raise Rejected(
             Code.PLATFORM_MISMATCH,
             f"Dockerfile, line {line}: images for {wanted[:40]} cannot run here.",
@@ -91,7 +87,7 @@ def _stage(
     name = parts[2].lower() if len(parts) == 3 else ""
     if name and not _STAGE_NAME.fullmatch(name):
         raise invalid(line, f"{name[:40]!r} is no name of a stage")
-    base = _expand(parts[0], variables, line)
+    base = expand(parts[0], variables, line)
     if not base:
         raise invalid(line, "FROM names no image", "Give the variable a default: ARG NAME=value before FROM.")
     if base.lower() in earlier or base == _SCRATCH:
@@ -108,6 +104,8 @@ def _checked(instruction: Instruction, earlier: list[str], copies: CopyRules) ->
             return [(_run(instruction), None)]
         case "LABEL":
             _check_labels(instruction)
+        case "ARG":
+            build_arguments(instruction, {})
         case "ADD":
             return [copies.add(instruction)]
         case "COPY":
@@ -140,42 +138,3 @@ def _check_labels(instruction: Instruction) -> None:
             "a label's name must not be made of variables",
             'Write LABEL name="value", with variables in the value only.',
         )
-
-
-def _expand(text: str, variables: Mapping[str, str], line: int) -> str:
-    """Replace ``$NAME``, ``${NAME}``, ``${NAME:-default}`` and ``${NAME:+other}``.
-
-    Raises:
-        Rejected: ``INVALID_DOCKERFILE`` for any other use of ``$``, quotes or escapes.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        known = variables.get(match["plain"] or match["name"], "")
-        if match["kind"] == ":-":
-            return known or match["word"]
-        if match["kind"] == ":+":
-            return match["word"] if known else ""
-        return known
-
-    expanded = _VARIABLE.sub(value, text)
-    if "$" in _VARIABLE.sub("", text) or QUOTES.search(text):
-        raise invalid(line, f"{text[:80]!r} is not understood; use plain names and ${{VARIABLES}}")
-    return expanded
-
-
-def _build_arguments(instruction: Instruction, variables: Mapping[str, str]) -> dict[str, str]:
-    """Read the names and defaults of an ``ARG`` before the first ``FROM``.
-
-    Raises:
-        Rejected: ``INVALID_DOCKERFILE``.
-    """
-    found: dict[str, str] = {}
-    position = 0
-    while position < len(instruction.arguments):
-        match = _ARGUMENT.match(instruction.arguments, position)
-        if match is None:
-            raise invalid(instruction.line, "ARG is not understood; write ARG NAME=value")
-        default = (match[2] or "").strip("\"'")
-        found[match[1]] = _expand(default, {**variables, **found}, instruction.line)
-        position = match.end()
-    return found

@@ -1,9 +1,9 @@
-"""The stages of a vetted Dockerfile, and the text that the Engine gets."""
+"""The stages of a vetted Dockerfile, and what is built of them."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot_runner_worker.images.dockerfile.parser import Instruction, ParsedDockerfile, refused
 from bot_runner_worker.model.identity import LABEL_PREFIX
@@ -58,8 +58,8 @@ class VettedDockerfile:
         needed += [image for stage in self.stages for _, image in stage.body if image is not None]
         return list(dict.fromkeys(needed))
 
-    def render(self, images: Mapping[ImageReference, Image], labels: Mapping[str, str]) -> str:
-        """Write the text for the Engine.
+    def resolved(self, images: Mapping[ImageReference, Image], labels: Mapping[str, str]) -> ParsedDockerfile:
+        """Write it with the ids of its images, as it is built.
 
         Args:
             images: The images on the Engine by :attr:`images`.
@@ -75,13 +75,13 @@ class VettedDockerfile:
                 "COPY --from with a variable is not supported where a variable holds one of * ? [",
                 "Write the path itself.",
             )
-        lines = [*_directives(self.escape), *map(str, self.arguments)]
+        found = list(self.arguments)
         for stage in self.stages:
-            lines += _beginning(stage, images, labels)
+            found += _beginning(stage, images, labels)
             for instruction, image in stage.body:
                 source = f"--from={images[image].id} " if image is not None else ""
-                lines.append(f"{instruction.name} {source}{instruction.arguments}")
-        return "\n".join(lines) + "\n"
+                found.append(replace(instruction, arguments=source + instruction.arguments))
+        return ParsedDockerfile(self.escape, tuple(found))
 
     def _values(self, images: Mapping[ImageReference, Image]) -> Iterator[str]:
         """Texts with the values of all variables."""
@@ -94,10 +94,10 @@ class VettedDockerfile:
 
 def _beginning(
     stage: BuildStage, images: Mapping[ImageReference, Image], labels: Mapping[str, str]
-) -> list[str]:
+) -> list[Instruction]:
     name = f" AS {stage.name}" if stage.name else ""
     if isinstance(stage.base, str):
-        return [f"FROM {stage.base}{name}", label_instruction(labels)]
+        return [Instruction(stage.line, "FROM", f"{stage.base}{name}"), _label(labels)]
     base = images[stage.base]
     if base.triggers:
         raise refused(
@@ -107,23 +107,18 @@ def _beginning(
         )
     # Each step's container has its base image's labels: none may be one of ours.
     foreign = {label: "" for label in base.labels if _LABEL_NAME.fullmatch(label)}
-    return [f"FROM {base.id}{name}", label_instruction({**foreign, **labels})]
+    return [Instruction(stage.line, "FROM", f"{base.id}{name}"), _label({**foreign, **labels})]
 
 
-def with_labels(parsed: ParsedDockerfile, labels: Mapping[str, str]) -> str:
-    """Write a Dockerfile of a plugin or the core with labels for each step."""
-    lines = _directives(parsed.escape)
+def with_labels(parsed: ParsedDockerfile, labels: Mapping[str, str]) -> ParsedDockerfile:
+    """Add labels for each step to a Dockerfile of a plugin or the core."""
+    found: list[Instruction] = []
     for instruction in parsed.instructions:
-        lines.append(str(instruction))
-        if instruction.name == "FROM":
-            lines.append(label_instruction(labels))
-    return "\n".join(lines) + "\n"
+        found += [instruction, _label(labels)] if instruction.name == "FROM" else [instruction]
+    return replace(parsed, instructions=tuple(found))
 
 
-def _directives(escape: str) -> list[str]:
-    return [] if escape == "\\" else [f"# escape={escape}"]
-
-
-def label_instruction(labels: Mapping[str, str]) -> str:
+def _label(labels: Mapping[str, str]) -> Instruction:
     """A ``LABEL`` instruction; no name or value holds quotes, escapes or variables."""
-    return "LABEL " + " ".join(f"{json.dumps(name)}={json.dumps(value)}" for name, value in labels.items())
+    pairs = (f"{json.dumps(name)}={json.dumps(value)}" for name, value in labels.items())
+    return Instruction(0, "LABEL", " ".join(pairs))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Never
 
 from bot_runner_worker.aio import BackgroundTasks, watched
-from bot_runner_worker.containers import NO_NETWORK, OutputExceeded, hardened, run, temporary
-from bot_runner_worker.engine import Engine, containers
+from bot_runner_worker.containers import NO_NETWORK, OutputExceeded, bytes_written, hardened, run, temporary
+from bot_runner_worker.engine import Engine
 from bot_runner_worker.engine.builds import BuildError
 from bot_runner_worker.images import build_errors
 from bot_runner_worker.images.disk import EngineDisk
@@ -24,7 +24,6 @@ START_DELAY = 0.7
 """Seconds before work that no start waits for: the bot that needs the image starts first."""
 
 _DISK_INTERVAL = 1.0
-_LOG_SIZE = 2 * 1024 * 1024
 _REPORTED = ("Resolved ", "Downloading ", "Prepared ", "Building ", "Installed ")
 """Beginnings of the lines in which uv reports its progress."""
 
@@ -60,7 +59,6 @@ class InstallStep:
             memory=settings.build_memory_limit,
             cpu=self.cpu or settings.build_cpu_limit,
             pids=settings.build_pids_limit,
-            log_size=_LOG_SIZE,
             network=network,
             ulimits={"fsize": settings.max_image_size, "core": 0},
         )
@@ -77,8 +75,8 @@ class InstallStep:
         ]
         return {
             "Image": self.image,
-            "Entrypoint": [],
-            "Cmd": list(self.command),
+            "Entrypoint": list(self.command),
+            "Cmd": [],
             "User": "0:0",
             "WorkingDir": "/",
             "Labels": {NAMESPACE: settings.runner_namespace, ROLE: BUILD_ROLE},
@@ -134,8 +132,9 @@ class InstallContainers:
 
     async def _run(self, container: str, progress: Progress) -> list[str]:
         async def report(text: str) -> None:
-            if text.startswith(_REPORTED):
-                await progress(text.splitlines()[0][:120], None)
+            for line in text.splitlines():
+                if line.startswith(_REPORTED):
+                    await progress(line[:120], None)
 
         settings = self._settings
         try:
@@ -150,7 +149,7 @@ class InstallContainers:
             raise build_errors.output_exceeded(settings, error.lines) from error
         if ended.code:
             message = f"installing the packages returned a non-zero code: {ended.code}"
-            raise BuildError(message, ended.lines, out_of_memory=ended.out_of_memory)
+            raise BuildError(message, ended.lines, exit_code=ended.code, out_of_memory=ended.out_of_memory)
         return ended.lines
 
     async def _watch(self, container: str) -> Never:
@@ -160,14 +159,13 @@ class InstallContainers:
             await self.check_size(container)
 
     async def check_size(self, container: str) -> None:
-        """Check what a container has written, by the lengths of its files.
+        """Check what a container has written.
 
         Raises:
             Rejected: ``BUILD_LIMIT_EXCEEDED``.
         """
         limit = self._settings.max_image_size
-        found = await containers.inspect(self._engine, container, size=True)
-        if found is not None and found.get("SizeRw", 0) > limit:
+        if await bytes_written(self._engine, container, enough=limit) > limit:
             raise Rejected(
                 Code.BUILD_LIMIT_EXCEEDED,
                 f"The packages take more than {format_size(limit)}.",

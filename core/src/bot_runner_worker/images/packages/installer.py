@@ -162,8 +162,10 @@ class PackageInstaller:
         return max(settings.build_cpu_limit, min(settings.start_burst_cpu, float(await self._engine.cpus())))
 
     async def _commit(self, container: str, reference: str, image: str, content: str) -> None:
+        config = await engine_images.config(self._engine, image)
         labels = {NAMESPACE: self._settings.runner_namespace, ROLE: BUILD_ROLE, CONTENT: content}
-        await containers.commit(self._engine, container, reference, image=image, labels=labels)
+        config["Labels"] = (config.get("Labels") or {}) | labels
+        await containers.commit(self._engine, container, config, reference=reference)
 
     async def _finish(self, base: Image, reference: str) -> None:
         """Compile the bytecode of an image that is already in use."""
