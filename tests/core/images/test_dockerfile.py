@@ -223,6 +223,7 @@ def test_an_archive_that_the_engine_would_unpack_is_refused(instruction: str, ar
 @pytest.mark.parametrize(
     "content",
     [b"", b"text", bytes(4096), gzip.compress(b"{}" * 9999), b"\x1f\x8b\x08 no gzip", TAR[:100] + TAR[101:]],
+    ids=["nothing", "text", "zeros", "compressed text", "no gzip", "broken tar"],
 )
 def test_what_the_engine_copies_as_it_is_may_be_added(content: bytes) -> None:
     files = {"data.gz": content, "folder/a.tar": TAR}
