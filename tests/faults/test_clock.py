@@ -124,7 +124,7 @@ async def _moved(offset: str, engine: Engine) -> None:
             await machine.passes()
             async with builds_end(machine.stack):
                 ended = await machine.client.end_of(job)
-            assert ended["result"].get("status") == "started", ended
+            assert ended["result"].get("status") == "started", (ended, machine.stack.log_tail(60))
             assert await machine.status("bot") == before
         await machine.passes()
         assert await machine.status("bot") == before

@@ -179,7 +179,10 @@ async def test_300_mixed_tasks_of_30_users(stack: EmbeddedStack, servers: Server
         await stack.workers[0].stop(grace_seconds=120)
 
     lives = (_life_of_a_user(client, f"user-{number}", git) for number in range(USERS))
-    await asyncio.gather(hand_over(), *lives)
+    try:
+        await asyncio.gather(hand_over(), *lives)
+    except AssertionError as error:
+        raise AssertionError(stack.log_tail(60)) from error
 
     assert len(client.jobs) == USERS * TASKS_OF_A_USER
     assert {worker["reputation"] for worker in await client.workers()} == {1.0}

@@ -243,6 +243,23 @@ async def test_starts_that_wait_for_a_slot_hold_their_place(
     assert answer(await tasks[2]) == "START_CANCELLED"
 
 
+async def test_a_worker_that_stops_hands_back_what_has_not_begun(
+    make_held: MakeHeld, server: SourceServer
+) -> None:
+    """Whoever takes over need not wait for all that still waited here."""
+    held = await make_held(max_concurrent_tasks=1)
+    drip = {"deployment_mode": "custom", "archive_url": server.url("/drip")}
+    users = ("alice", "alice", "bob", "carol")
+    held.starts += [asyncio.create_task(held.runner.start(user, "bot", **drip)) for user in users]
+    await until(lambda: held.runner.task_runner.waiting == 3, 30, "three wait")
+    held.runner.admission.close()
+    ended = [await task for task in held.starts[1:]]
+    assert [(each.ending, answer(each)) for each in ended] == [("failure", "WORKER_STOPPING")] * 3
+    assert not held.starts[0].done()
+    assert answer(await held.runner.start("dan", "bot", **drip)) == "WORKER_STOPPING"
+    held.starts[0].cancel()
+
+
 async def test_a_tenant_has_a_share_of_the_slots(make_held: MakeHeld, server: SourceServer) -> None:
     held = await make_held(max_concurrent_tasks=4)
     drip = {"deployment_mode": "custom", "archive_url": server.url("/drip")}

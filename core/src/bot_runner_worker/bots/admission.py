@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from bot_runner_worker.aio import FairQueue, Interruption, Turn
 from bot_runner_worker.bots.protocol import BotRuntime
-from bot_runner_worker.model.errors import Code, Rejected
+from bot_runner_worker.model.errors import Code, Rejected, Unavailable
 from bot_runner_worker.model.identity import BotKey
 
 Answer = TypeVar("Answer")
@@ -73,6 +73,8 @@ class Admission:
         self.working = 0
         """Tasks that have their turn."""
         self._making = 0
+        self._not_begun: set[Interruption] = set()
+        self._closed = False
 
     def exclusively(self, bot: BotKey) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing else happens to this bot.
@@ -104,8 +106,10 @@ class Admission:
         Raises:
             Rejected: ``QUOTA_EXCEEDED`` if all places are taken by running bots and other starts;
                 ``START_CANCELLED`` if the bot was stopped meanwhile; ``SUPERSEDED`` by a newer start.
-            Unavailable: If the Engine does not answer.
+            Unavailable: If the Engine does not answer; ``WORKER_STOPPING`` after :meth:`close`.
         """
+        if self._closed:
+            raise _stopping()
         with Interruption() as interruption, self._stoppable(bot, interruption):
             while (same := self._same(bot, content)) is not None:
                 await asyncio.wait([same.answer])
@@ -117,9 +121,16 @@ class Admission:
                 async with self._line(bot, start):
                     await self._take_place(bot, start, mode)
                     async with self._starts.turn(bot.user_id) as turn:
+                        self._not_begun.discard(interruption)
                         with self._at_work():
                             start.answer.set_result(await work(turn))
             return start.answer.result(), False
+
+    def close(self) -> None:
+        """Let no further start begin, since this worker stops: those that wait are for another one."""
+        self._closed = True
+        for each in list(self._not_begun):
+            each.interrupt(_stopping())
 
     def _same(self, bot: BotKey, content: str) -> _Start | None:
         """The newest start of a bot, if it has the same content."""
@@ -173,9 +184,11 @@ class Admission:
     @contextmanager
     def _stoppable(self, bot: BotKey, interruption: Interruption) -> Iterator[None]:
         self._requested[bot].add(interruption)
+        self._not_begun.add(interruption)
         try:
             yield
         finally:
+            self._not_begun.discard(interruption)
             self._requested[bot].discard(interruption)
             if not self._requested[bot]:
                 del self._requested[bot]
@@ -256,6 +269,15 @@ def _cancelled(bot: BotKey) -> Rejected:
         Code.START_CANCELLED,
         f"The bot {bot.bot_id} was stopped while it was being started.",
         hint="Start it again if it should run.",
+        stage="start",
+    )
+
+
+def _stopping() -> Unavailable:
+    return Unavailable(
+        Code.WORKER_STOPPING,
+        "The worker was stopped before the start began.",
+        hint="Send the request again in a minute.",
         stage="start",
     )
 

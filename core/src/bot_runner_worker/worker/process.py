@@ -105,6 +105,7 @@ def _connect(
         worker.outbox.put(message_of(event, runner.settings))
 
     engine.on_change = engine_changed
+    worker.on_drain = runner.admission.close
     runner.announcer.listen(metrics.event_happened)
     runner.announcer.listen(tell_orchestrator)
 

@@ -86,6 +86,10 @@ class RunningTasks:
             await asyncio.wait(late, timeout=CLEAN_UP_SECONDS)
 
 
+def _nothing() -> None:
+    """Nobody listens."""
+
+
 def _handed_back() -> Outcome:
     error = Unavailable(
         Code.WORKER_STOPPING,
@@ -117,6 +121,7 @@ class ResilientWorker(Worker):
         self._drain_seconds = drain_seconds
         self._heartbeats = BackgroundTasks()
         self.draining = False
+        self.on_drain: Callable[[], None] = _nothing
         self.tasks = RunningTasks()
         self.transport = OrchestratorTransport(
             sign=lambda message, unsigned: self._sign_payload_if_needed(message, ignore_fields=unsigned),
@@ -218,6 +223,7 @@ class ResilientWorker(Worker):
             self._drain_seconds,
         )
         self.draining = True
+        self.on_drain()
         polling_task.cancel()
         heartbeats = asyncio.create_task(self._send_heartbeats())
         await self._wait_for_tasks(self._drain_seconds)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot_runner_stack.commands import run_command
-from bot_runner_worker.model.identity import BOT_ID, NAMESPACE
+from bot_runner_worker.model.identity import NAMESPACE, ROLE
 
 _QUESTION_SECONDS = 30
 _FORMAT = "{{.Name}} {{.Id}} {{.State.StartedAt}}"
@@ -22,8 +22,8 @@ class BotContainer:
 
 async def bots_of(namespace: str) -> list[BotContainer]:
     """The containers of a runner's bots that run, ordered by name. Raises StackError."""
-    # Only a bot has an id: the worker's own containers, which come and go, do not.
-    filters = ("--filter", f"label={NAMESPACE}={namespace}", "--filter", f"label={BOT_ID}")
+    # The worker's own containers, which come and go, have another role.
+    filters = ("--filter", f"label={NAMESPACE}={namespace}", "--filter", f"label={ROLE}=bot")
     ids = (await _docker("ps", "--quiet", *filters)).split()
     if not ids:
         return []
