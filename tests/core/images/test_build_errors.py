@@ -21,3 +21,8 @@ def test_memory_is_blamed_only_if_the_engine_says_so(exit_code: int, out_of_memo
     error = failed(BuildError("no", ["said"], exit_code=exit_code, out_of_memory=out_of_memory))
     assert (error.code, error.details["log"]) == ("BUILD_FAILED", ["said"])
     assert words in error.hint
+
+
+def test_sudo_is_explained() -> None:
+    said = 'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.'
+    assert "USER root" in failed(BuildError("no", [said], exit_code=1)).hint

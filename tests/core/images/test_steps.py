@@ -219,6 +219,7 @@ async def test_volumes_of_a_base_image_take_no_disk_and_own_ones_keep_what_is_wr
         ("USER nobody-here\nRUN true\n", "no user or group"),
         ('RUN ["no-such-program"]\n', "127"),
         ("RUN echo said; exit 7\n", "returned a non-zero code: 7"),
+        pytest.param(f"RUN {'[' * 50_000}\n", "returned a non-zero code: 127", id="nested list"),
         ("COPY missing /\n", "missing"),
         ("ARG A=$(x)\nRUN true\n", "is not understood"),
     ],

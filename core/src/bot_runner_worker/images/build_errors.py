@@ -29,6 +29,10 @@ _HINTS = (
         "The build started too many processes; start fewer, or ask the operator to raise BUILD_PIDS_LIMIT.",
     ),
     (
+        r"no new privileges",
+        "sudo does not work in a build: leave it out, or write USER root before the instruction.",
+    ),
+    (
         r"Temporary failure in name resolution|Could not resolve host|Network is unreachable",
         "The build could not reach a server; check its name, or try again later.",
     ),

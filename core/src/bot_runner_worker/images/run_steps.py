@@ -37,8 +37,8 @@ CAPABILITIES = (
 
 _SHELL = ("/bin/sh", "-c")
 _VOLUME_SIZE = 64 * 1024 * 1024
-_COMMENT = 120
-"""Characters of a command in its image's history."""
+_MOST_SHOWN = 200
+"""Characters of a command in errors, and in its image's history."""
 
 
 class CommandSteps:
@@ -129,8 +129,8 @@ class CommandSteps:
                 finally:
                     self._container = ""
         except EngineError as error:
-            if error.not_found:  # the image of the step before
-                raise BuildError(error.message, []) from error
+            if error.not_found and "image" in error.message.lower():
+                raise BuildError(error.message, []) from error  # the image of the step before is gone
             cause = known_cause(error.message)
             if cause is None:
                 raise
@@ -154,16 +154,14 @@ class CommandSteps:
             raise build_errors.output_exceeded(settings, self._log.lines()) from error
         if ended.code:
             raise BuildError(
-                f"The command '{' '.join(command)}' returned a non-zero code: {ended.code}",
+                f"The command '{_shown(command)}' returned a non-zero code: {ended.code}",
                 [],
                 exit_code=ended.code,
                 out_of_memory=ended.out_of_memory,
             )
 
     async def _commit(self, config: Mapping[str, Any], command: tuple[str, ...]) -> str:
-        made = await containers.commit(
-            self._engine, self._container, config, comment=" ".join(command)[:_COMMENT]
-        )
+        made = await containers.commit(self._engine, self._container, config, comment=_shown(command))
         self._images[made] = None
         return made
 
@@ -198,13 +196,18 @@ class CommandSteps:
         }
 
 
+def _shown(command: Sequence[str]) -> str:
+    text = " ".join(command)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
 def _command(text: str, shell: Sequence[str]) -> tuple[str, ...]:
     """What a ``RUN`` runs: a list as it is, any other text with the shell."""
     if text.startswith("["):
         try:
             # Of what follows the list, the classic builder reads nothing either.
             words, _ = json.JSONDecoder().raw_decode(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             words = None
         if words and isinstance(words, list) and all(isinstance(word, str) for word in words):
             return tuple(words)
